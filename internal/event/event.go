@@ -119,10 +119,13 @@ type Event struct {
 // Arg0 and Arg1 are the columns of the same name that queries written for
 // older recordings use: bytes for calls that move or take memory and the
 // handle for all others; the direction of a copy, the pointer of an
-// allocation.
+// allocation, the PID of a new process.
 func (e *Event) Arg0() uint64 {
-	if e.Op.Class().HasBytes() {
+	switch c := e.Op.Class(); {
+	case c.HasBytes():
 		return e.Bytes
+	case c == Lifecycle:
+		return 0
 	}
 	return e.Handle
 }
@@ -132,7 +135,7 @@ func (e *Event) Arg1() uint64 {
 	switch e.Op.Class() {
 	case Copy:
 		return uint64(e.Dir)
-	case Alloc:
+	case Alloc, Lifecycle:
 		return e.Handle
 	}
 	return 0

@@ -9,7 +9,7 @@ var HostOps = []Info{
 	{MakeOp(Host, 4), "oom_kill", Memory, "the kernel killed a process for want of memory"},
 	{MakeOp(Host, 5), "process_exec", Lifecycle, "a process started a new program"},
 	{MakeOp(Host, 6), "process_exit", Lifecycle, "a process ended; ret_code is its wait status"},
-	{MakeOp(Host, 7), "process_fork", Lifecycle, "a process was created; arg0 is its PID"},
+	{MakeOp(Host, 7), "process_fork", Lifecycle, "a process was created; arg1 is its PID"},
 	{MakeOp(Host, 10), "pod_restart", Lifecycle, "a container of a pod restarted"},
 	{MakeOp(Host, 11), "pod_eviction", Lifecycle, "a pod was evicted"},
 	{MakeOp(Host, 12), "pod_oom_kill", Lifecycle, "a pod was killed for want of memory"},

@@ -205,6 +205,13 @@ func (h *Histogram) Each(f func(bucket int, count uint64)) {
 	}
 }
 
+// Clone returns a copy that shares nothing with h.
+func (h *Histogram) Clone() Histogram {
+	c := *h
+	c.bins = append([]bin(nil), h.bins...)
+	return c
+}
+
 // Reset empties h and keeps its memory.
 func (h *Histogram) Reset() { h.bins, h.sum, h.max = h.bins[:0], 0, 0 }
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* Life of traced processes: fork, exec, exit. */
+#pragma once
+
+static __always_inline bool traced(u32 tgid)
+{
+	u8 *known = bpf_map_lookup_elem(&targets, &tgid);
+
+	return known && *known;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	u32 tgid = child->tgid;
+	u8 yes = 1;
+
+	if (tgid == parent->tgid || !traced(parent->tgid))
+		return 0; /* a thread, or nobody we know */
+	bpf_map_update_elem(&targets, &tgid, &yes, BPF_ANY);
+	tell_process(parent, PROCESS_FORK, tgid, NULL);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_exec, struct task_struct *task)
+{
+	struct thread *th;
+
+	if (!traced(task->tgid))
+		return 0;
+	th = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (th)
+		th->depth = 0; /* no call survives its program */
+	tell_process(task, PROCESS_EXEC, task->real_parent->tgid, NULL);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	struct cell_key key = { .tgid = task->tgid };
+	struct thread *th;
+	u32 tgid = task->tgid, row;
+
+	if (traced(tgid)) {
+		th = bpf_task_storage_get(&threads, task, NULL, 0);
+		if (th && th->depth)
+			tell_process(task, THREAD_DIED_IN_CALL, task->real_parent->tgid, &th->frames[0]);
+	}
+	if (task->signal->live.counter > 0)
+		return 0; /* other threads live on */
+	if (traced(tgid)) {
+		/* The number may be used again at once: a new process must not
+		 * find the old one's cells. User space still drains them. */
+		for (row = 0; row < MAX_CALLS; row++) {
+			key.row = row;
+			bpf_map_delete_elem(&cell_index, &key);
+		}
+		tell_process(task, PROCESS_EXIT, task->real_parent->tgid, NULL);
+	}
+	bpf_map_delete_elem(&targets, &tgid);
+	return 0;
+}

@@ -1,0 +1,19 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* The kernel side, one object. Data flows down this list. */
+#include "kernel.h"
+#include "event.h"
+#include "histogram.h"
+#include "target.h"
+#include "cell.h"
+#include "call.h"
+#include "host/process.h"
+
+/* Kept so that bpf2go can make Go types of them. */
+struct call_record *unused_call_record __attribute__((unused));
+struct process_record *unused_process_record __attribute__((unused));
+enum process_kind *unused_process_kind __attribute__((unused));
+enum emit *unused_emit __attribute__((unused));
+enum enroll *unused_enroll __attribute__((unused));
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,267 @@
+// Package pipeline carries what the probes saw to whoever wants it: one loop
+// reads, adds what is known of the process, and hands batches to the sinks.
+// It is the only place where these goroutines are wired together.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+// Source is where events come from: the probes, or a recording.
+type Source interface {
+	// ReadCalls appends waiting events up to limit, and waits until deadline.
+	ReadCalls(events []event.Event, limit int, deadline time.Time) ([]event.Event, error)
+	// ReadProcesses returns what happened to traced processes since last time.
+	ReadProcesses() ([]event.Life, error)
+	// Drain reports the exact counts since the last time.
+	Drain(f func(stats.Calls))
+	// Release drains a process that has ended and forgets it.
+	Release(pid uint32, startBoot uint64, f func(stats.Calls)) error
+	// SetPolicy adapts what is recorded; called after Drain.
+	SetPolicy()
+	// Detach stops the flow; what is in the buffers can still be read.
+	Detach() error
+}
+
+// Batch is what happened since the last batch. Sinks must not keep it.
+type Batch struct {
+	Events    []event.Event
+	Processes []Process // new, changed or ended
+	Life      []event.Life
+	Second    int64         // unix; set when Calls holds the counts up to it
+	Calls     []stats.Calls // complete counts, once a second
+	Last      bool          // no more will come
+}
+
+// Process is a traced process and what became of it.
+type Process struct {
+	event.Process
+	Ended  int64 // unix ns, 0 while it lives
+	Status int32 // as from wait(2)
+}
+
+// Sink takes batches, in order. It must return soon: while it works, nobody
+// empties the ring.
+type Sink interface {
+	Take(*Batch) error
+}
+
+// Config wires one run.
+type Config struct {
+	Source Source
+	Sinks  []Sink
+	// Describe looks a process up; it may fail for one that has just ended.
+	Describe func(pid int) (event.Process, error)
+	// Alive reports whether the process that started then still lives.
+	Alive func(event.Process) bool
+	// Ended is called when the last thread of a traced process has ended.
+	Ended func(Process)
+	Now   func() time.Time
+}
+
+const (
+	pollEvery  = 50 * time.Millisecond
+	batchLimit = 1 << 15 // events
+	aliveEvery = 10      // seconds between looks for processes whose end we missed
+)
+
+type loop struct {
+	Config
+	batch Batch
+	procs map[uint32]*known
+	last  *known // of the event before: most events come in runs
+	at    int64  // the second that was drained last
+}
+
+type known struct {
+	Process
+	startBoot uint64
+	described bool
+}
+
+// Run carries batches until ctx ends, then empties the buffers and returns.
+func Run(ctx context.Context, cfg Config) error {
+	l := &loop{Config: cfg, procs: map[uint32]*known{}, at: cfg.Now().Unix()}
+	for ctx.Err() == nil {
+		if err := l.step(cfg.Now().Add(pollEvery)); err != nil {
+			return errors.Join(err, l.finish())
+		}
+	}
+	return l.finish()
+}
+
+// step makes one batch.
+func (l *loop) step(deadline time.Time) error {
+	var err error
+	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0]}
+	if l.batch.Events, err = l.Source.ReadCalls(l.batch.Events, batchLimit, deadline); err != nil {
+		return err
+	}
+	if l.batch.Life, err = l.Source.ReadProcesses(); err != nil {
+		return err
+	}
+	for _, life := range l.batch.Life {
+		if err := l.live(life); err != nil {
+			return err
+		}
+	}
+	if now := l.Now().Unix(); now != l.at {
+		l.drain(now)
+		l.Source.SetPolicy()
+		if now%aliveEvery == 0 {
+			l.sweep()
+		}
+	}
+	l.enrich()
+	return l.hand()
+}
+
+func (l *loop) hand() error {
+	for _, s := range l.Sinks {
+		if err := s.Take(&l.batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain takes the counts of the second that has passed.
+func (l *loop) drain(now int64) {
+	l.batch.Second = l.at
+	l.at = now
+	l.Source.Drain(l.count)
+}
+
+func (l *loop) count(c stats.Calls) {
+	if c.PID != 0 {
+		l.know(c.PID, c.Start)
+	}
+	h := c.Hist.Clone() // the source uses its own again
+	c.Hist = &h
+	l.batch.Calls = append(l.batch.Calls, c)
+}
+
+// live follows one step in the life of a process.
+func (l *loop) live(life event.Life) error {
+	p := l.know(life.PID, life.Start)
+	p.startBoot = life.StartBoot
+	switch life.Kind {
+	case event.Fork:
+		if old := l.procs[life.Other]; old != nil {
+			l.end(old, life.Time, 0) // the number is used again
+		}
+		return nil
+	case event.Exec:
+		p.described = false
+		l.describe(p, life)
+	case event.Exit:
+		if err := l.Source.Release(life.PID, life.StartBoot, l.count); err != nil {
+			return err
+		}
+		l.end(p, life.Time, life.Status)
+	}
+	if !p.described {
+		l.describe(p, life)
+	}
+	return nil
+}
+
+func (l *loop) end(p *known, at int64, status int32) {
+	p.Ended, p.Status = at, status
+	l.batch.Processes = append(l.batch.Processes, p.Process)
+	delete(l.procs, p.PID)
+	if l.last == p {
+		l.last = nil
+	}
+	if l.Ended != nil {
+		l.Ended(p.Process)
+	}
+}
+
+// know returns the process, and looks it up the first time.
+func (l *loop) know(pid uint32, start int64) *known {
+	p := l.procs[pid]
+	if p == nil {
+		p = &known{Process: Process{Process: event.Process{PID: pid, Start: start, Rank: event.NoRank}}}
+		l.procs[pid] = p
+		l.describe(p, event.Life{})
+	}
+	return p
+}
+
+func (l *loop) describe(p *known, life event.Life) {
+	if d, err := l.Describe(int(p.PID)); err == nil {
+		start := p.Start
+		p.Process.Process = d
+		if start != 0 {
+			p.Start = start // the kernel's clock is finer than /proc's
+		}
+		p.described = true
+	} else if life.Comm != "" {
+		p.Comm, p.UID, p.Cgroup = life.Comm, life.UID, life.Cgroup
+	} else if p.Comm != "" {
+		return
+	}
+	l.batch.Processes = append(l.batch.Processes, p.Process)
+}
+
+// enrich adds what only the process knows.
+func (l *loop) enrich() {
+	for i := range l.batch.Events {
+		e := &l.batch.Events[i]
+		if l.last == nil || l.last.PID != e.PID {
+			l.last = l.know(e.PID, 0)
+		}
+		e.Rank = l.last.Rank
+	}
+	for _, life := range l.batch.Life {
+		if e, ok := life.Event(); ok {
+			l.batch.Events = append(l.batch.Events, e)
+		}
+	}
+}
+
+// sweep ends processes whose exit was not reported.
+func (l *loop) sweep() {
+	if l.Alive == nil {
+		return
+	}
+	for _, p := range l.procs {
+		if p.described && !l.Alive(p.Process.Process) {
+			if p.startBoot != 0 {
+				if err := l.Source.Release(p.PID, p.startBoot, l.count); err != nil {
+					continue
+				}
+			}
+			l.end(p, l.Now().UnixNano(), 0)
+		}
+	}
+}
+
+// finish stops the flow and carries what is left.
+func (l *loop) finish() error {
+	errs := []error{l.Source.Detach()}
+	for {
+		// Whatever is in the ring is there now: do not wait.
+		if err := l.step(l.Now().Add(-time.Second)); err != nil {
+			errs = append(errs, err)
+			break
+		}
+		if len(l.batch.Events) == 0 && len(l.batch.Life) == 0 {
+			break
+		}
+	}
+	l.batch = Batch{Last: true}
+	l.drain(l.Now().Unix())
+	errs = append(errs, l.hand())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("trace: %w", err)
+	}
+	return nil
+}
