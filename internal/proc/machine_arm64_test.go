@@ -1,0 +1,5 @@
+package proc
+
+import "debug/elf"
+
+const hostMachine = elf.EM_AARCH64
