@@ -1,0 +1,235 @@
+// Package probe is the only one that talks to the kernel: it loads and
+// attaches the programs of bpf/, reads what they write, and counts what was
+// lost on the way.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"ingero/internal/event"
+	"ingero/internal/proc"
+	"ingero/internal/stats"
+)
+
+// Emit says which calls are recorded one by one. Counts and histograms do
+// not depend on it: they are always complete.
+type Emit = bpfEmit
+
+// The values of Emit.
+const (
+	EmitNone   Emit = bpfEmitEMIT_NONE
+	EmitPolicy Emit = bpfEmitEMIT_POLICY // what DESIGN.md calls stories: rare, slow, samples
+	EmitAll    Emit = bpfEmitEMIT_ALL
+)
+
+// Config says what to trace.
+type Config struct {
+	Calls []event.Call // normally event.Calls
+	Emit  Emit
+	// UID traces every process of this user, Everyone those of all users.
+	// Otherwise only processes given to Target, and their children.
+	UID      *uint32
+	Everyone bool
+	// RingBytes is the size of the ring of call records, a power of two.
+	RingBytes int
+	// Single attaches one uprobe at a time, as kernels before 6.6 need.
+	Single bool
+}
+
+// Probe is the loaded kernel side.
+type Probe struct {
+	calls    []event.Call
+	objs     bpfObjects
+	clock    *Clock
+	records  *ringbuf.Reader
+	life     *ringbuf.Reader
+	cells    []bpfCell
+	buckets  []bpfBucketRow
+	unmap    []func() error
+	links    []link.Link
+	attached map[proc.FileID]bool
+	single   bool
+	taken    map[uint32]*tally
+	sites    int
+	record   ringbuf.Record
+	names    map[[16]byte]string
+	lastComm [16]byte
+	lastName string
+}
+
+// Load puts the programs into the kernel and attaches those that follow
+// processes. Library calls are not traced until Attach.
+func Load(cfg Config) (*Probe, error) {
+	if len(cfg.Calls) > event.MaxCalls {
+		return nil, fmt.Errorf("%d rows in the table of calls; the kernel side has room for %d", len(cfg.Calls), event.MaxCalls)
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
+	}
+	clock, err := NewClock()
+	if err != nil {
+		return nil, err
+	}
+	p := &Probe{
+		calls: cfg.Calls, clock: clock, single: cfg.Single || !haveUprobeMulti(),
+		attached: map[proc.FileID]bool{}, taken: map[uint32]*tally{}, names: map[[16]byte]string{},
+	}
+	if err := p.load(cfg); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Probe) load(cfg Config) error {
+	spec, err := loadBpf()
+	if err != nil {
+		return fmt.Errorf("read the embedded programs: %w", err)
+	}
+	if err := configure(spec, cfg); err != nil {
+		return err
+	}
+	if !p.single {
+		spec.Programs["call_enter"].AttachType = ebpf.AttachTraceUprobeMulti
+		spec.Programs["call_exit"].AttachType = ebpf.AttachTraceUprobeMulti
+	}
+	if err := spec.LoadAndAssign(&p.objs, nil); err != nil {
+		return fmt.Errorf("load the programs into the kernel: %w", explain(err))
+	}
+	if err := p.mapMemory(); err != nil {
+		return err
+	}
+	if p.records, err = ringbuf.NewReader(p.objs.CallRecords); err != nil {
+		return fmt.Errorf("open the ring of call records: %w", err)
+	}
+	if p.life, err = ringbuf.NewReader(p.objs.ProcessRecords); err != nil {
+		return fmt.Errorf("open the ring of process records: %w", err)
+	}
+	for _, prog := range []*ebpf.Program{p.objs.ProcessFork, p.objs.ProcessExec, p.objs.ProcessExit} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			return fmt.Errorf("attach %v: %w", prog, err)
+		}
+		p.links = append(p.links, l)
+	}
+	return nil
+}
+
+// configure writes the table and the options into read-only data.
+func configure(spec *ebpf.CollectionSpec, cfg Config) error {
+	var rows [event.MaxCalls]bpfCallSpec
+	for i, c := range cfg.Calls {
+		a := c.Args
+		rows[i] = bpfCallSpec{
+			Bytes: a.Bytes, Mul: a.Mul, Shift: a.Shift, Handle: a.Handle, Out: a.Out, Kind: a.Kind,
+			Dir: uint8(a.Dir), Device: a.Device, NewCtx: a.NewCtx, Ctx: a.Ctx,
+		}
+		if c.Sampled() {
+			rows[i].Sampled = 1
+		}
+	}
+	mode, uid := bpfEnrollENROLL_NAMED, uint32(0)
+	switch {
+	case cfg.Everyone:
+		mode = bpfEnrollENROLL_EVERYONE
+	case cfg.UID != nil:
+		mode, uid = bpfEnrollENROLL_USER, *cfg.UID
+	}
+	ring := uint32(cfg.RingBytes)
+	if ring == 0 {
+		ring = 8 << 20
+	}
+	spec.Maps["call_records"].MaxEntries = ring
+	for name, value := range map[string]any{
+		"specs":         rows,
+		"bucket_bounds": stats.Bounds,
+		"bucket_guess":  stats.Guess,
+		"enrolling":     uint32(mode),
+		"enroll_uid":    uid,
+		"emitting":      uint32(cfg.Emit),
+		"wake_bytes":    ring / 4,
+	} {
+		v := spec.Variables[name]
+		if v == nil {
+			return fmt.Errorf("the embedded programs have no variable %s; run 'make generate'", name)
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// explain adds what to do to an error of the loader.
+func explain(err error) error {
+	var ve *ebpf.VerifierError
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w; run as root (sudo), or grant CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN", err)
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("%w; ingero needs Linux 5.15 or newer with BTF: see 'ingero check'", err)
+	case errors.As(err, &ve):
+		return fmt.Errorf("%w; this is a bug: please report it with the output of 'ingero check'", err)
+	}
+	return err
+}
+
+// SetEmit changes what is recorded, at once.
+func (p *Probe) SetEmit(e Emit) error {
+	if err := p.objs.Emitting.Set(uint32(e)); err != nil {
+		return fmt.Errorf("change what is recorded: %w", err)
+	}
+	return nil
+}
+
+// Target adds one process. Its children follow by themselves.
+func (p *Probe) Target(pid int) error {
+	if err := p.objs.Targets.Put(uint32(pid), uint8(1)); err != nil {
+		return fmt.Errorf("trace process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Clock turns kernel time into wall-clock time.
+func (p *Probe) Clock() *Clock { return p.clock }
+
+// Close detaches everything. The traced processes go on undisturbed.
+func (p *Probe) Close() error {
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	for _, f := range p.unmap {
+		errs = append(errs, f())
+	}
+	p.cells, p.buckets = nil, nil
+	if p.records != nil {
+		errs = append(errs, p.records.Close())
+	}
+	if p.life != nil {
+		errs = append(errs, p.life.Close())
+	}
+	errs = append(errs, p.objs.Close())
+	return errors.Join(errs...)
+}
+
+// Detach removes the probes but keeps what they counted readable, so that
+// the last drain is complete.
+func (p *Probe) Detach() error {
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	p.links = nil
+	return errors.Join(errs...)
+}
+
+var multi atomic.Int32 // 0 unknown, 1 yes, 2 no
