@@ -34,9 +34,11 @@ type Batch struct {
 	Events    []event.Event
 	Processes []Process // new, changed or ended
 	Life      []event.Life
-	Second    int64         // unix; set when Calls holds the counts up to it
+	Second    int64         // unix; the second that Calls belong to
 	Calls     []stats.Calls // complete counts, once a second
-	Last      bool          // no more will come
+	Snapshots []event.Snapshot
+	Dropped   map[event.Op]uint64 // events an Async sink had no room for
+	Last      bool                // no more will come
 }
 
 // Process is a traced process and what became of it.
@@ -62,7 +64,9 @@ type Config struct {
 	Alive func(event.Process) bool
 	// Ended is called when the last thread of a traced process has ended.
 	Ended func(Process)
-	Now   func() time.Time
+	// EverySecond may add to the batch; nil if there is nothing to add.
+	EverySecond func(*Batch) error
+	Now         func() time.Time
 }
 
 const (
@@ -99,7 +103,7 @@ func Run(ctx context.Context, cfg Config) error {
 // step makes one batch.
 func (l *loop) step(deadline time.Time) error {
 	var err error
-	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0]}
+	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0], Second: l.at}
 	if l.batch.Events, err = l.Source.ReadCalls(l.batch.Events, batchLimit, deadline); err != nil {
 		return err
 	}
@@ -114,6 +118,11 @@ func (l *loop) step(deadline time.Time) error {
 	if now := l.Now().Unix(); now != l.at {
 		l.drain(now)
 		l.Source.SetPolicy()
+		if l.EverySecond != nil {
+			if err := l.EverySecond(&l.batch); err != nil {
+				return err
+			}
+		}
 		if now%aliveEvery == 0 {
 			l.sweep()
 		}
