@@ -35,6 +35,9 @@ var (
 	buildName   = regexp.MustCompile(`\.so\.([0-9][0-9.]*)$`)
 )
 
+// IsCUDA reports whether the name of a file is that of libcudart or libcuda.
+func IsCUDA(path string) bool { return isRuntime(path) || isDriver(path) }
+
 func isRuntime(path string) bool { return runtimeName.MatchString(filepath.Base(path)) }
 func isDriver(path string) bool  { return driverName.MatchString(filepath.Base(path)) }
 

@@ -26,7 +26,7 @@ func (p FS) CUDA(pid int) ([]Binary, error) {
 	}
 	named := false
 	for _, m := range maps {
-		named = named || isRuntime(m.path) || isDriver(m.path)
+		named = named || IsCUDA(m.path)
 	}
 	if !named {
 		program, err := p.program(pid, maps)
@@ -45,7 +45,7 @@ func (p FS) CUDA(pid int) ([]Binary, error) {
 			all = addBinary(all, b)
 		}
 		// Any file may vanish or be unreadable; only the libraries matter.
-		if err != nil && (isRuntime(m.path) || isDriver(m.path)) && failed == nil {
+		if err != nil && IsCUDA(m.path) && failed == nil {
 			failed = fmt.Errorf("open %s of process %d: %w", m.path, pid, err)
 		}
 	}

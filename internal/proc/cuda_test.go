@@ -177,3 +177,16 @@ func TestOwnProcessUsesNoCUDA(t *testing.T) {
 		t.Errorf("got %+v, %v", found, err)
 	}
 }
+
+func TestIsCUDA(t *testing.T) {
+	for name, want := range map[string]bool{
+		"/usr/lib/libcudart.so": true, "libcudart.so.12": true, "libcudart.so.12.4.127": true, "libcudart-d0da41ae.so.11.0": true,
+		"libcuda.so": true, "/x/libcuda.so.1": true, "libcuda.so.550.163.01": true,
+		"libcudadebugger.so.1": false, "libcudnn.so.8": false, "libcudart_static.a": false,
+		"libcudart": false, "xlibcuda.so.1": false, "libcudart.so/README": false, "": false,
+	} {
+		if IsCUDA(name) != want {
+			t.Errorf("%q: got %v", name, !want)
+		}
+	}
+}

@@ -40,12 +40,8 @@ func (p FS) Describe(pid int) (event.Process, error) {
 		return d, err
 	}
 	d.Start = boot + ticks*int64(tick)
-	status, err := os.ReadFile(p.path(pid, "status"))
-	if err != nil {
-		return d, procError("read status", pid, err)
-	}
-	if d.UID, err = effectiveUID(status); err != nil {
-		return d, procError("read status", pid, err)
+	if d.UID, err = p.UID(pid); err != nil {
+		return d, err
 	}
 	if b, err := readSome(p.path(pid, "cmdline"), maxCmdline); err == nil {
 		d.Cmdline = commandLine(b)
@@ -79,6 +75,19 @@ func parseStat(b []byte, d *event.Process) (start int64, err error) {
 	}
 	d.PPID = uint32(ppid)
 	return strconv.ParseInt(f[19], 10, 64)
+}
+
+// UID returns the effective user of a process.
+func (p FS) UID(pid int) (uint32, error) {
+	status, err := os.ReadFile(p.path(pid, "status"))
+	if err != nil {
+		return 0, procError("read status", pid, err)
+	}
+	uid, err := effectiveUID(status)
+	if err != nil {
+		return 0, procError("read status", pid, err)
+	}
+	return uid, nil
 }
 
 func effectiveUID(status []byte) (uint32, error) {

@@ -71,7 +71,7 @@ func (s *system) installed(extra ...string) []Binary {
 func (s *system) cudaNames() []string {
 	var names []string
 	for n := range s.cache() {
-		if isRuntime(n) || isDriver(n) {
+		if IsCUDA(n) {
 			names = append(names, n)
 		}
 	}
@@ -99,7 +99,7 @@ func addLibraries(all []Binary, dir string) []Binary {
 	found, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "libcuda*.so*"))
 	slices.SortFunc(found, bySoname)
 	for _, path := range found {
-		if isRuntime(path) || isDriver(path) {
+		if IsCUDA(path) {
 			all = addLibrary(all, path)
 		}
 	}
