@@ -14,6 +14,7 @@ import (
 // Attached is the result of Attach.
 type Attached struct {
 	Sites   int   // functions now traced, each by an entry and a return probe
+	Rows    []int // of the table, one for each of them
 	Missing []int // rows of the table that the binary does not export
 	Failed  []error
 	Again   bool // the file was attached before; nothing was done
@@ -37,13 +38,21 @@ func (p *Probe) Attach(b proc.Binary) (Attached, error) {
 	if err != nil {
 		return a, fmt.Errorf("open %s: %w", b.Path, err)
 	}
-	if p.single {
-		a.Failed = p.attachEach(ex, sites)
-	} else if err := p.attachAll(ex, sites); err != nil {
+	if p.single || p.attachAll(ex, sites) != nil {
 		// One bad site fails them all; alone, the others still work.
-		a.Failed = p.attachGroups(ex, sites)
+		for _, s := range sites {
+			if err := p.attachOne(ex, s); err != nil {
+				a.Failed = append(a.Failed, err)
+				continue
+			}
+			a.Rows = append(a.Rows, s.Row)
+		}
+	} else {
+		for _, s := range sites {
+			a.Rows = append(a.Rows, s.Row)
+		}
 	}
-	a.Sites = len(sites) - len(a.Failed)
+	a.Sites = len(a.Rows)
 	if a.Sites == 0 {
 		return a, fmt.Errorf("attach to %s: %w", b.Path, a.Failed[0])
 	}
@@ -75,33 +84,24 @@ func (p *Probe) attachAll(ex *link.Executable, sites []proc.Site) error {
 	return nil
 }
 
-func (p *Probe) attachGroups(ex *link.Executable, sites []proc.Site) []error {
-	var failed []error
-	for _, s := range sites {
+func (p *Probe) attachOne(ex *link.Executable, s proc.Site) error {
+	if !p.single {
 		if err := p.attachAll(ex, []proc.Site{s}); err != nil {
-			failed = append(failed, fmt.Errorf("probe %s: %w", s.Symbol, err))
+			return fmt.Errorf("probe %s: %w", s.Symbol, err)
 		}
+		return nil
 	}
-	return failed
-}
-
-func (p *Probe) attachEach(ex *link.Executable, sites []proc.Site) []error {
-	var failed []error
-	for _, s := range sites {
-		opts := &link.UprobeOptions{Address: s.Offset, Cookie: uint64(s.Row)}
-		out, err := ex.Uretprobe(s.Symbol, p.objs.CallExit, opts)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("probe the return of %s: %w", s.Symbol, err))
-			continue
-		}
-		in, err := ex.Uprobe(s.Symbol, p.objs.CallEnter, opts)
-		if err != nil {
-			failed = append(failed, errors.Join(fmt.Errorf("probe %s: %w", s.Symbol, err), out.Close()))
-			continue
-		}
-		p.links = append(p.links, out, in)
+	opts := &link.UprobeOptions{Address: s.Offset, Cookie: uint64(s.Row)}
+	out, err := ex.Uretprobe(s.Symbol, p.objs.CallExit, opts)
+	if err != nil {
+		return fmt.Errorf("probe the return of %s: %w", s.Symbol, err)
 	}
-	return failed
+	in, err := ex.Uprobe(s.Symbol, p.objs.CallEnter, opts)
+	if err != nil {
+		return errors.Join(fmt.Errorf("probe %s: %w", s.Symbol, err), out.Close())
+	}
+	p.links = append(p.links, out, in)
+	return nil
 }
 
 // haveUprobeMulti reports whether the kernel attaches many uprobes by one

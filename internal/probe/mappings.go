@@ -20,6 +20,13 @@ import (
 type Mapping struct {
 	PID  int
 	Path string // as the process sees it
+	File FileKey
+}
+
+// FileKey tells files apart as the kernel does for mappings.
+type FileKey struct {
+	Major, Minor uint32
+	Inode        uint64
 }
 
 // Mappings reports every file mapped as code on the machine from now on: new
@@ -111,7 +118,12 @@ func (r *mappingRing) read(f func(Mapping)) (lost uint64) {
 			// pid tid addr len pgoff maj min ino generation prot flags name
 			name, _, _ := bytes.Cut(body[64:], []byte{0})
 			if len(name) > 0 && name[0] == '/' {
-				f(Mapping{int(binary.NativeEndian.Uint32(body)), string(name)})
+				f(Mapping{
+					PID: int(binary.NativeEndian.Uint32(body)), Path: string(name), File: FileKey{
+						binary.NativeEndian.Uint32(body[32:]), binary.NativeEndian.Uint32(body[36:]),
+						binary.NativeEndian.Uint64(body[40:]),
+					},
+				})
 			}
 		}
 		tail += size

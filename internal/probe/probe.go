@@ -198,6 +198,12 @@ func (p *Probe) Target(pid int) error {
 	return nil
 }
 
+// Traced reports whether the kernel traces the process.
+func (p *Probe) Traced(pid int) bool {
+	var yes uint8
+	return p.objs.Targets.Lookup(uint32(pid), &yes) == nil && yes == 1
+}
+
 // Clock turns kernel time into wall-clock time.
 func (p *Probe) Clock() *Clock { return p.clock }
 

@@ -1,0 +1,142 @@
+package pipeline
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+// recentSeconds is how far back the percentiles of the live view reach.
+const recentSeconds = 60
+
+// Window keeps what the live view shows: totals since the start and the
+// distribution of the last minute. It is a Sink.
+type Window struct {
+	mu       sync.Mutex
+	total    map[event.Op]*stats.Calls
+	recent   [recentSeconds][]stats.Calls // by second, modulo
+	stamp    [recentSeconds]int64
+	host     map[event.Op]uint64
+	procs    map[uint32]Process
+	snapshot event.Snapshot
+	seconds  int
+	dropped  uint64
+}
+
+// NewWindow returns an empty window.
+func NewWindow() *Window {
+	return &Window{total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}}
+}
+
+// Take adds a batch.
+func (w *Window) Take(b *Batch) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range b.Processes {
+		w.procs[p.PID] = p
+	}
+	for _, l := range b.Life {
+		if e, ok := l.Event(); ok {
+			w.host[e.Op]++
+		}
+	}
+	for i := range b.Calls {
+		c := &b.Calls[i]
+		t := w.total[c.Op]
+		if t == nil {
+			t = &stats.Calls{Op: c.Op}
+			w.total[c.Op] = t
+		}
+		t.Add(c)
+		k := b.Second % recentSeconds
+		if w.stamp[k] != b.Second {
+			w.stamp[k], w.recent[k] = b.Second, nil
+			w.seconds++
+		}
+		w.recent[k] = append(w.recent[k], *c)
+	}
+	for _, n := range b.Dropped {
+		w.dropped += n
+	}
+	if n := len(b.Snapshots); n > 0 {
+		w.snapshot = b.Snapshots[n-1]
+	}
+	return nil
+}
+
+// OpView is one row of the live view.
+type OpView struct {
+	stats.Calls                  // since the start
+	Recent      *stats.Histogram // of the last minute
+	Wall        float64          // share of the last minute's wall time, all threads added up
+}
+
+// HostView counts one kind of host event.
+type HostView struct {
+	Op    event.Op
+	Count uint64
+}
+
+// View is what the live view shows at one moment.
+type View struct {
+	Ops       []OpView // busiest first, by source
+	Host      []HostView
+	Processes []Process // that live, by PID
+	Ended     int
+	Snapshot  event.Snapshot
+	Calls     uint64
+	Recorded  uint64
+	Lost      uint64
+}
+
+// View returns the state after the given second.
+func (w *Window) View(now int64) View {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := View{Snapshot: w.snapshot, Lost: w.dropped}
+	recent, seconds := map[event.Op]*stats.Histogram{}, 0
+	for k := range w.recent {
+		if w.stamp[k] == 0 || w.stamp[k] <= now-recentSeconds {
+			continue
+		}
+		seconds++
+		for _, c := range w.recent[k] {
+			if recent[c.Op] == nil {
+				recent[c.Op] = &stats.Histogram{}
+			}
+			recent[c.Op].Merge(c.Hist)
+		}
+	}
+	for op, t := range w.total {
+		row := OpView{Calls: *t, Recent: recent[op]}
+		if row.Recent == nil {
+			row.Recent = t.Hist
+		} else {
+			row.Wall = float64(row.Recent.Sum()) / (float64(seconds) * 1e9)
+		}
+		h := t.Hist.Clone()
+		row.Hist = &h
+		v.Ops = append(v.Ops, row)
+		v.Calls += t.Hist.Count()
+		v.Recorded += t.Recorded
+		v.Lost += t.Lost
+	}
+	slices.SortFunc(v.Ops, func(a, b OpView) int {
+		return cmp.Or(cmp.Compare(b.Hist.Count(), a.Hist.Count()), cmp.Compare(a.Op, b.Op))
+	})
+	for _, op := range slices.Sorted(maps.Keys(w.host)) {
+		v.Host = append(v.Host, HostView{op, w.host[op]})
+	}
+	for _, pid := range slices.Sorted(maps.Keys(w.procs)) {
+		if p := w.procs[pid]; p.Ended == 0 {
+			v.Processes = append(v.Processes, p)
+		} else {
+			v.Ended++
+		}
+	}
+	return v
+}
