@@ -1,0 +1,13 @@
+# Building needs Go only. 'generate' needs what .ci/run installs.
+export CGO_ENABLED = 0
+GOFLAGS_BUILD = -trimpath -ldflags "-s -w"
+
+build:          ; go build $(GOFLAGS_BUILD) -o bin/ingero ./cmd/ingero
+install: build  ; install -m 0755 bin/ingero /usr/local/bin/ingero
+generate:       ; go generate ./internal/probe && test/workload/build.sh
+test:           ; go test ./...
+test-bpf:       ; REQUIRE_BPF=1 go test -count=1 ./...
+test-nvidia:    ; INGERO_TEST_NVIDIA=1 go test -count=1 -v -timeout 30m ./test/nvidia
+bench:          ; go test -count=1 -v -timeout 20m -run '^TestCost$$' ./test/bench -bench-cost
+check:          ; test -z "$$(gofmt -l cmd internal test)" && go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/ingero && go test -count=1 -v ./internal/style
+.PHONY: build install generate test test-bpf test-nvidia bench check
