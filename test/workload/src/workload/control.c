@@ -1,0 +1,151 @@
+#include "control.h"
+#include "api.h"
+#include "options.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static sigset_t obeyed(void)
+{
+	sigset_t s;
+
+	sigemptyset(&s);
+	sigaddset(&s, SIGTERM);
+	sigaddset(&s, SIGINT);
+	sigaddset(&s, SIGUSR1);
+	sigaddset(&s, SIGUSR2);
+	sigaddset(&s, SIGCHLD);
+	return s;
+}
+
+void control_block(void)
+{
+	sigset_t s = obeyed();
+
+	pthread_sigmask(SIG_BLOCK, &s, NULL);
+}
+
+static void set_speed(double v)
+{
+	SETTLE(speed, v);
+	api_set("speed", v);
+}
+
+static void stop(void)
+{
+	SETTLE(stop, 1);
+	if (LIVE(speed) == 0)
+		set_speed(1); /* or the loop would never come to its end */
+}
+
+static void *listen(void *unused)
+{
+	sigset_t s = obeyed();
+	int sig;
+
+	(void)unused;
+	while (!sigwait(&s, &sig)) {
+		if (sig == SIGUSR1)
+			set_speed(LIVE(speed) / 2);
+		else if (sig == SIGUSR2)
+			set_speed(opt.speed);
+		else if (sig != SIGCHLD)
+			stop();
+	}
+	return NULL;
+}
+
+void control_start(void)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, listen, NULL))
+		die("start the signal thread: no more threads");
+	pthread_detach(t);
+}
+
+int control_children(const int *pids, int n)
+{
+	sigset_t s = obeyed();
+	int left = n, sig, status, worst = 0;
+
+	while (left && !sigwait(&s, &sig)) {
+		if (sig != SIGCHLD) {
+			for (int i = 0; i < n; i++)
+				kill(pids[i], sig);
+			continue;
+		}
+		/* One signal can stand for several children. */
+		while (waitpid(-1, &status, WNOHANG) > 0) {
+			left--;
+			if (status)
+				worst = 1;
+		}
+	}
+	return worst;
+}
+
+void control_loaded(void)
+{
+	api_set("speed", LIVE(speed));
+	if (opt.crash)
+		api_set("crash", 1);
+}
+
+static void apply(const char *key, const char *v)
+{
+	double d = atof(v);
+
+	if (!strcmp(key, "speed")) {
+		set_speed(d);
+	} else if (!strcmp(key, "gap_us")) {
+		SETTLE(gap_us, d);
+	} else if (!strcmp(key, "launches")) {
+		SETTLE(launches, d);
+	} else if (!strcmp(key, "kernel_ns")) {
+		SETTLE(kernel_ns, d);
+		api_set("kernel_ns", d);
+	} else if (!strcmp(key, "wait")) {
+		SETTLE(spin, !strcmp(v, "spin"));
+		api_set("spin", !strcmp(v, "spin"));
+	} else if (!strcmp(key, "stop")) {
+		if (d)
+			stop();
+	} else {
+		fprintf(stderr, "workload: %s: no such setting: %s\n", opt.control, key);
+	}
+}
+
+void control_read(void)
+{
+	static struct timespec read_at;
+	static long long size = -1;
+	struct stat st;
+	char line[128];
+	FILE *f;
+
+	if (!opt.control || stat(opt.control, &st))
+		return; /* the file may appear later */
+	if (size == st.st_size && read_at.tv_sec == st.st_mtim.tv_sec && read_at.tv_nsec == st.st_mtim.tv_nsec)
+		return;
+	f = fopen(opt.control, "r");
+	if (!f)
+		return;
+	read_at = st.st_mtim;
+	size = st.st_size;
+	while (fgets(line, sizeof(line), f)) {
+		char *v = strchr(line, '=');
+
+		line[strcspn(line, "\r\n")] = 0;
+		if (!v || line[0] == '#')
+			continue;
+		*v++ = 0;
+		apply(line, v);
+	}
+	fclose(f);
+}
