@@ -78,7 +78,7 @@ func (f *facts) runtime() Row {
 }
 
 func (f *facts) library() Row {
-	r := Row{Name: "CUDA driver (libcuda.so)", Required: f.machine.Driver.Version != ""}
+	r := Row{Name: "CUDA driver (libcuda.so)"} // not required: containers have their own
 	r.Value, _ = f.file(event.LIBCUDA)
 	if r.OK = r.Value != ""; r.OK {
 		r.Detail = "available for driver API tracing"
