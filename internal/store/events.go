@@ -1,0 +1,198 @@
+package store
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"ingero/internal/event"
+)
+
+// Stored is an event as it was recorded.
+type Stored struct {
+	event.Event
+	Node string
+	Seq  int64 // number on its node
+}
+
+// Events returns the newest events of the window, at most limit, the newest
+// last.
+func (r *Reader) Events(ctx context.Context, f Filter, limit int) ([]Stored, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var all []Stored
+	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+		if r.kind == kindRecording {
+			all, err = recordingEvents(ctx, c, f, limit)
+			return err
+		}
+		all, err = newestEvents(ctx, c, f, limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	slices.SortFunc(all, func(a, b Stored) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Seq, b.Seq))
+	})
+	return all, nil
+}
+
+// newest is a heap with the oldest of the newest events on top.
+type newest []Stored
+
+// Len is part of heap.Interface.
+func (h newest) Len() int { return len(h) }
+
+// Less is part of heap.Interface.
+func (h newest) Less(i, j int) bool { return h[i].Start < h[j].Start }
+
+// Swap is part of heap.Interface.
+func (h newest) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is part of heap.Interface.
+func (h *newest) Push(x any) { *h = append(*h, x.(Stored)) }
+
+// Pop is part of heap.Interface.
+func (h *newest) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// chunksAtOnce is how many chunks are listed by one statement.
+const chunksAtOnce = 64
+
+// newestEvents goes through the chunks from the one that ends last until no
+// further chunk can hold a newer event.
+func newestEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stored, error) {
+	var h newest
+	var dec decoder
+	to := int64(math.MaxInt64)
+	if f.To != 0 {
+		to = f.To - 1
+	}
+	for skip := 0; ; skip += chunksAtOnce {
+		list, err := listChunks(ctx, c, f.From, to, skip)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range list {
+			if len(h) == limit && x.last <= h[0].Start {
+				return h, nil
+			}
+			found, err := chunkEventsOf(ctx, c, &dec, x.id, f, limit)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range found {
+				if len(h) < limit {
+					heap.Push(&h, e)
+				} else if e.Start > h[0].Start {
+					h[0] = e
+					heap.Fix(&h, 0)
+				}
+			}
+		}
+		if len(list) < chunksAtOnce {
+			return h, nil
+		}
+	}
+}
+
+type listed struct{ id, last int64 }
+
+func listChunks(ctx context.Context, c *readConn, from, to int64, skip int) ([]listed, error) {
+	rows, err := c.QueryContext(ctx, `SELECT id, last_ns FROM event_chunks INDEXED BY event_chunks_time
+		WHERE last_ns >= ? AND first_ns <= ? ORDER BY last_ns DESC LIMIT ? OFFSET ?`, from, to, chunksAtOnce, skip)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []listed
+	for rows.Next() {
+		var x listed
+		if err := rows.Scan(&x.id, &x.last); err != nil {
+			return nil, err
+		}
+		list = append(list, x)
+	}
+	return list, rows.Err()
+}
+
+// chunkEventsOf returns the newest events of one chunk, at most limit.
+func chunkEventsOf(ctx context.Context, c *readConn, dec *decoder, id int64, f Filter, limit int) ([]Stored, error) {
+	var node string
+	var seq int64
+	var data []byte
+	err := c.QueryRowContext(ctx, "SELECT node, seq, data FROM event_chunks WHERE id = ?", id).Scan(&node, &seq, &data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil // dropped meanwhile
+	}
+	if err != nil {
+		return nil, err
+	}
+	ch, err := parseChunk(data)
+	if err != nil {
+		return nil, err
+	}
+	at, err := matching(dec, &ch, f, limit)
+	if err != nil {
+		return nil, err
+	}
+	k := 0
+	events, err := dec.events(&ch, func(i int) bool {
+		if k < len(at) && at[k] == i {
+			k++
+			return true
+		}
+		return false
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Stored, len(events))
+	for k := range events {
+		out[k] = Stored{events[k], node, seq + int64(at[k])}
+	}
+	return out, nil
+}
+
+// matching returns the indexes of the newest matching events, in order.
+func matching(dec *decoder, ch *chunk, f Filter, limit int) ([]int, error) {
+	var cols [3][]int64
+	for k, col := range [...]column{colStart, colPID, colOp} {
+		if (col == colPID && f.PIDs == nil) || (col == colOp && f.Ops == nil) {
+			continue
+		}
+		v, ok, err := dec.ints(ch, col, nil)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, nil
+		}
+		cols[k] = v
+	}
+	var at []int
+	for i, start := range cols[0] {
+		if start >= f.From && start < f.end() &&
+			(f.PIDs == nil || f.hasPID(uint32(cols[1][i]))) &&
+			(f.Ops == nil || f.hasOp(event.Op(cols[2][i]))) {
+			at = append(at, i)
+		}
+	}
+	if len(at) > limit {
+		slices.SortFunc(at, func(a, b int) int { return cmp.Compare(cols[0][b], cols[0][a]) })
+		at = at[:limit]
+		slices.Sort(at)
+	}
+	return at, nil
+}

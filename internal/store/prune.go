@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+const (
+	// statsShare is the share of the database that statistics and the rest
+	// may take before they, and not events, are dropped.
+	statsShare = 0.2
+	// pruneSteps bounds the work of one flush beyond what it adds itself.
+	pruneSteps = 64
+	// shrinkPages bounds how many pages a flush gives back to the disk.
+	shrinkPages = 512
+	// rowBytes is a generous guess at the size of a row of statistics.
+	rowBytes = 256
+)
+
+// prune makes room for what this flush adds: the oldest events go first, or
+// the oldest statistics where those take more than their share. Freed pages
+// are used again. It returns the size of all chunks after the flush.
+func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
+	bytes := w.chunkBytes
+	added := int64(len(w.stats)+len(w.snapshots)) * rowBytes
+	for _, c := range chunks {
+		old, err := w.chunkSize(ctx, c.id)
+		if err != nil {
+			return 0, err
+		}
+		added += int64(len(c.data)) - old
+		bytes += int64(len(c.data)) - old
+	}
+	if w.opts.MaxBytes == 0 {
+		return bytes, nil
+	}
+	var pages, free int64
+	if err := w.conn.QueryRowContext(ctx, "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count").
+		Scan(&pages, &free); err != nil {
+		return 0, err
+	}
+	used := (pages-free)*pageSize + added
+	if pages*pageSize > w.opts.MaxBytes && free > 0 {
+		// The limit was lowered: hand pages back, a few at a time.
+		if err := w.shrink(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for range pruneSteps + 2*len(chunks) {
+		if used <= w.opts.MaxBytes {
+			break
+		}
+		freed, ofChunks, err := w.dropOldest(ctx, float64(bytes) >= (1-statsShare)*float64(used))
+		if err != nil {
+			return 0, err
+		}
+		if freed == 0 {
+			break
+		}
+		used -= freed
+		if ofChunks {
+			bytes -= freed
+		}
+	}
+	return bytes, nil
+}
+
+// chunkSize returns the size of a stored chunk, 0 if there is none.
+func (w *Writer) chunkSize(ctx context.Context, id int64) (size int64, err error) {
+	s, err := w.prepare(ctx, "SELECT length(data) FROM event_chunks WHERE id = ?")
+	if err != nil {
+		return 0, err
+	}
+	if err = s.QueryRowContext(ctx, id).Scan(&size); err == sql.ErrNoRows {
+		return 0, nil
+	}
+	return size, err
+}
+
+func (w *Writer) shrink(ctx context.Context) error {
+	rows, err := w.conn.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkPages))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() { // each step gives back one page
+	}
+	return rows.Err()
+}
+
+// dropOldest removes the oldest chunk or the oldest minute of statistics,
+// whichever is wanted, or else the other. It returns about how many bytes
+// that freed, 0 if nothing is left to drop.
+func (w *Writer) dropOldest(ctx context.Context, chunkFirst bool) (freed int64, ofChunks bool, err error) {
+	if !chunkFirst {
+		if freed, err = w.dropStats(ctx); err != nil || freed > 0 {
+			return freed, false, err
+		}
+	}
+	var id int64
+	err = w.conn.QueryRowContext(ctx, "SELECT id, length(data) FROM event_chunks WHERE id <> ? ORDER BY id LIMIT 1", w.openID).Scan(&id, &freed)
+	if err == sql.ErrNoRows {
+		if chunkFirst {
+			freed, err = w.dropStats(ctx)
+			return freed, false, err
+		}
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	_, err = w.exec(ctx, "DELETE FROM event_chunks WHERE id = ?", id)
+	return freed, true, err
+}
+
+// dropStats removes the oldest minute: its seconds while there are any that
+// are rolled up, later the roll-ups.
+func (w *Writer) dropStats(ctx context.Context) (freed int64, err error) {
+	for _, t := range []struct{ table, period string }{{"call_stats", "second"}, {"call_stats_minute", "minute"}} {
+		var oldest sql.NullInt64
+		if err := w.conn.QueryRowContext(ctx, "SELECT min("+t.period+") FROM "+t.table).Scan(&oldest); err != nil {
+			return 0, err
+		}
+		minute := oldest.Int64 / 60 * 60
+		if !oldest.Valid || minute+60 > w.newest || w.dirty[minute] {
+			continue
+		}
+		res, err := w.exec(ctx, "DELETE FROM "+t.table+" WHERE "+t.period+" < ?", minute+60)
+		if err != nil {
+			return 0, err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		if _, err := w.exec(ctx, "DELETE FROM system_snapshots WHERE timestamp < ?", (minute+60)*1e9); err != nil {
+			return 0, err
+		}
+		return n * rowBytes, nil
+	}
+	return 0, nil
+}
