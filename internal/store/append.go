@@ -57,7 +57,7 @@ func (w *Writer) pack() chunkRow {
 
 // Stats adds what happened in one second (unix s). Several calls for the
 // same second, process and operation add up.
-func (w *Writer) Stats(second int64, all []CallStat) {
+func (w *Writer) Stats(second int64, all []stats.Calls) {
 	for i := range all {
 		s := &all[i]
 		key := processKey{s.PID, s.Start}
@@ -65,10 +65,14 @@ func (w *Writer) Stats(second int64, all []CallStat) {
 		at := cell{second, key, s.Op}
 		into := w.stats[at]
 		if into == nil {
-			into = &CallStat{PID: s.PID, Start: s.Start, Op: s.Op, Hist: new(stats.Histogram)}
+			into = &stats.Calls{PID: s.PID, Start: s.Start, Op: s.Op, Hist: new(stats.Histogram)}
 			w.stats[at] = into
 		}
-		into.add(s)
+		add := *s
+		if add.Hist == nil {
+			add.Hist = new(stats.Histogram)
+		}
+		into.Add(&add)
 	}
 }
 
@@ -89,7 +93,7 @@ func (w *Writer) Process(row ProcessRow) {
 }
 
 // Snapshot records the state of the machine.
-func (w *Writer) Snapshot(s SystemSnapshot) { w.snapshots = append(w.snapshots, s) }
+func (w *Writer) Snapshot(s event.Snapshot) { w.snapshots = append(w.snapshots, s) }
 
 // Session replaces the description of the session; gaps and clock steps that
 // were reported already are kept.

@@ -86,7 +86,7 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	}
 	for _, s := range w.snapshots {
 		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO system_snapshots (timestamp, cpu_pct, mem_pct, mem_avail, swap_mb, load_avg) VALUES (?, ?, ?, ?, ?, ?)",
-			s.Timestamp, s.CPUPct, s.MemPct, s.MemAvail, s.SwapMB, s.LoadAvg); err != nil {
+			s.Time, s.CPU, s.Mem, s.MemAvail, s.Swap, s.Load); err != nil {
 			return err
 		}
 	}
@@ -170,7 +170,7 @@ func (w *Writer) writeProcess(ctx context.Context, p *processState) (id int64, e
 	} else {
 		var status any
 		if r.Ended != 0 {
-			status = r.ExitStatus
+			status = r.Status
 		}
 		rank, local, world := rankArgs(r.Rank)
 		if _, err := w.exec(ctx, `INSERT INTO processes (node, pid, start, ppid, comm, cmdline, uid, cgroup_id, container,
@@ -228,7 +228,7 @@ func (w *Writer) writeStats(ctx context.Context, ids map[processKey]int64) (newe
 }
 
 // writeCell inserts one row, adding up with the row that is there already.
-func (w *Writer) writeCell(ctx context.Context, table, period string, at, process int64, s *CallStat) error {
+func (w *Writer) writeCell(ctx context.Context, table, period string, at, process int64, s *stats.Calls) error {
 	insert := "INSERT OR IGNORE INTO " + table + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	res, err := w.exec(ctx, insert, cellArgs(at, process, s)...)
 	if err != nil {
@@ -245,12 +245,12 @@ func (w *Writer) writeCell(ctx context.Context, table, period string, at, proces
 	if err != nil {
 		return err
 	}
-	old.add(s)
+	old.Add(s)
 	_, err = w.exec(ctx, "REPLACE INTO "+table+" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", cellArgs(at, process, &old)...)
 	return err
 }
 
-func cellArgs(at, process int64, s *CallStat) []any {
+func cellArgs(at, process int64, s *stats.Calls) []any {
 	least := int64(0)
 	first := true
 	s.Hist.Each(func(bucket int, _ uint64) {
@@ -264,7 +264,7 @@ func cellArgs(at, process int64, s *CallStat) []any {
 }
 
 // scanStat reads statColumns, after other columns if dest names some.
-func scanStat(row interface{ Scan(...any) error }, dest ...any) (CallStat, error) {
+func scanStat(row interface{ Scan(...any) error }, dest ...any) (stats.Calls, error) {
 	var source, op uint8
 	var count, sum, least, most int64
 	var blob sql.RawBytes
@@ -273,7 +273,7 @@ func scanStat(row interface{ Scan(...any) error }, dest ...any) (CallStat, error
 	if _, single := row.(*sql.Row); single {
 		target = &keep // a Row does not scan into memory it will reuse
 	}
-	s := CallStat{Hist: new(stats.Histogram)}
+	s := stats.Calls{Hist: new(stats.Histogram)}
 	var nested, errs, bytes, recorded, lost int64
 	if err := row.Scan(append(dest, &source, &op, &count, &nested, &errs, &sum, &least, &most, &bytes, &recorded, &lost, target)...); err != nil {
 		return s, err

@@ -51,11 +51,11 @@ func (g *generator) next(e *event.Event) {
 
 // testStats makes the statistics of one second: ops calls of procs
 // processes, 1000 calls each.
-func testStats(r *rand.Rand, procs, ops int) []CallStat {
-	all := make([]CallStat, 0, procs*ops)
+func testStats(r *rand.Rand, procs, ops int) []stats.Calls {
+	all := make([]stats.Calls, 0, procs*ops)
 	for p := range procs {
 		for o := range ops {
-			s := CallStat{PID: 4000 + uint32(p), Start: testStart - 1e9, Op: event.Calls[o].ID,
+			s := stats.Calls{PID: 4000 + uint32(p), Start: testStart - 1e9, Op: event.Calls[o].ID,
 				Nested: 10, Errors: 1, Bytes: 1 << 20, Recorded: 30, Lost: 2, Hist: new(stats.Histogram)}
 			for range 1000 {
 				s.Hist.Add(uint64(math.Exp(r.NormFloat64()) * 5000))

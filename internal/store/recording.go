@@ -174,7 +174,7 @@ type recordingKey struct {
 }
 
 type recordingSum struct {
-	stat CallStat
+	stat stats.Calls
 	// From the aggregates, if they cover the operation.
 	count, sum, max, bytes uint64
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ingero/internal/event"
+	"ingero/internal/stats"
 )
 
 // rollUp sums up the seconds of every changed minute that is over, so that
@@ -35,7 +36,7 @@ func (w *Writer) rollMinute(ctx context.Context, minute int64) error {
 		process int64
 		op      event.Op
 	}
-	sums := map[key]*CallStat{}
+	sums := map[key]*stats.Calls{}
 	read, err := w.prepare(ctx, "SELECT process, "+statColumns+" FROM call_stats WHERE second >= ? AND second < ?")
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func (w *Writer) rollMinute(ctx context.Context, minute int64) error {
 			return err
 		}
 		if sum := sums[key{process, s.Op}]; sum != nil {
-			sum.add(&s)
+			sum.Add(&s)
 		} else {
 			sums[key{process, s.Op}] = &s
 		}

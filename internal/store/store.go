@@ -16,7 +16,6 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"ingero/internal/event"
-	"ingero/internal/stats"
 )
 
 // What can be wrong with a database; wrapped in errors that name the file
@@ -30,45 +29,11 @@ var (
 	ErrInUse    = errors.New("another ingero is recording into it")
 )
 
-// CallStat is what one process did with one operation within a period. The
-// histogram holds the count, sum and maximum of the durations.
-type CallStat struct {
-	PID      uint32
-	Start    int64 // of the process, unix ns; with PID it names the process
-	Op       event.Op
-	Nested   uint64 // calls made from within another traced call
-	Errors   uint64 // calls that returned something else than success
-	Bytes    uint64 // moved or taken by all calls
-	Recorded uint64 // calls kept as events
-	Lost     uint64 // calls that should have been kept and were not
-	Hist     *stats.Histogram
-}
-
-// add merges o, which is of the same process and operation.
-func (c *CallStat) add(o *CallStat) {
-	c.Nested += o.Nested
-	c.Errors += o.Errors
-	c.Bytes += o.Bytes
-	c.Recorded += o.Recorded
-	c.Lost += o.Lost
-	c.Hist.Merge(o.Hist)
-}
-
 // ProcessRow is a process and how it ended.
 type ProcessRow struct {
 	event.Process
-	Ended      int64 // unix ns; 0 while it lives
-	ExitStatus int32 // wait status; meaningful once Ended is set
-}
-
-// SystemSnapshot is the state of the machine at one time.
-type SystemSnapshot struct {
-	Timestamp int64   // unix ns
-	CPUPct    float64 // of all CPUs, 0 to 100
-	MemPct    float64
-	MemAvail  int64 // MB
-	SwapMB    int64
-	LoadAvg   float64 // 1 minute
+	Ended  int64 // unix ns; 0 while it lives
+	Status int32 // as from wait(2); meaningful once Ended is set
 }
 
 // Session describes one run of the agent.
@@ -84,7 +49,7 @@ type Session struct {
 	PIDFilter, Flags    string
 	Rank                event.Rank
 	Overhead            *float64 // share of the traced processes' time; nil when not measured
-	Lost                uint64   // events lost by the agent itself, not counted in CallStat
+	Lost                uint64   // events lost by the agent itself, not those that stats.Calls counts
 	Gaps                []string // what could not be traced
 	ClockSteps          []ClockStep
 }

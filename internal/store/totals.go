@@ -32,7 +32,7 @@ func (f *Filter) hasOp(op event.Op) bool { return f.Ops == nil || slices.Contain
 
 // Total is what happened to one operation, of all processes or of one.
 type Total struct {
-	CallStat
+	stats.Calls
 	Comm, Node string // of the process, if rows are per process
 }
 
@@ -47,7 +47,7 @@ type Totals struct {
 
 // Coverage is how well a period was watched.
 type Coverage struct {
-	Lost     uint64   // events the agent lost; those of CallStat not included
+	Lost     uint64   // events the agent lost; those that stats.Calls counts are not included
 	Overhead *float64 // share of the traced processes' time; nil: not measured
 	Gaps     []string // what was not seen
 }
@@ -94,7 +94,7 @@ func readTotals(ctx context.Context, c *readConn, f Filter, perProcess bool) (*T
 	if err != nil {
 		return nil, err
 	}
-	sums := map[totalKey]*CallStat{}
+	sums := map[totalKey]*stats.Calls{}
 	for _, p := range parts {
 		if err := sumUp(ctx, c, p, f, perProcess, processes, sums); err != nil {
 			return nil, err
@@ -173,7 +173,7 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-func sumUp(ctx context.Context, c *readConn, p part, f Filter, perProcess bool, processes map[int64]process, sums map[totalKey]*CallStat) error {
+func sumUp(ctx context.Context, c *readConn, p part, f Filter, perProcess bool, processes map[int64]process, sums map[totalKey]*stats.Calls) error {
 	rows, err := c.QueryContext(ctx, "SELECT process, "+statColumns+" FROM "+p.table+
 		" WHERE "+p.period+" >= ? AND "+p.period+" < ?", p.from, p.to)
 	if err != nil {
@@ -194,7 +194,7 @@ func sumUp(ctx context.Context, c *readConn, p part, f Filter, perProcess bool, 
 			k.process = id
 		}
 		if sum := sums[k]; sum != nil {
-			sum.add(&s)
+			sum.Add(&s)
 		} else {
 			sums[k] = &s
 		}
@@ -301,5 +301,5 @@ func (r *Reader) Span(ctx context.Context) (oldest, newest int64, err error) {
 	return oldest, newest, nil
 }
 
-// newStat makes an empty CallStat of an operation.
-func newStat(op event.Op) *CallStat { return &CallStat{Op: op, Hist: new(stats.Histogram)} }
+// newStat makes empty statistics of an operation.
+func newStat(op event.Op) *stats.Calls { return &stats.Calls{Op: op, Hist: new(stats.Histogram)} }

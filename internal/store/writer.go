@@ -12,22 +12,23 @@ import (
 	"modernc.org/sqlite"
 
 	"ingero/internal/event"
+	"ingero/internal/stats"
 )
-
-// Owner is the user that files and directories are given to.
-type Owner struct{ UID, GID int }
 
 // Options of a Writer.
 type Options struct {
 	Node     string  // name of this machine; empty: the host name
 	MaxBytes int64   // size to stay below by dropping the oldest data; 0: no limit
-	MakeDir  bool    // make the directory of the database if it is missing
-	Owner    *Owner  // who gets what is created; nil: whoever runs this
+	UID, GID int     // who gets what is created; 0: whoever runs this
 	Session  Session // first description of the session
 
 	// Now is the wall clock; nil: time.Now.
 	Now func() time.Time
 }
+
+// homeDir is the directory of the default database. It is made if it is
+// missing; a missing directory of any other name is more likely a mistake.
+const homeDir = ".ingero"
 
 const (
 	// minLimit is the smallest size limit that leaves room to work: an empty
@@ -64,9 +65,9 @@ type Writer struct {
 	nextID   int64
 	dropped  uint64
 
-	stats     map[cell]*CallStat
+	stats     map[cell]*stats.Calls
 	processes map[processKey]*processState
-	snapshots []SystemSnapshot
+	snapshots []event.Snapshot
 	session   Session
 	sessionID int64
 	described bool // the session row is up to date
@@ -118,8 +119,8 @@ func Create(path string, opts Options) (*Writer, error) {
 	if opts.MaxBytes > 0 {
 		opts.MaxBytes = max(opts.MaxBytes, minLimit)
 	}
-	if opts.MakeDir {
-		if err := makeDir(filepath.Dir(path), opts.Owner); err != nil {
+	if dir := filepath.Dir(path); filepath.Base(dir) == homeDir {
+		if err := makeDir(dir, opts.UID, opts.GID); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +134,7 @@ func Create(path string, opts Options) (*Writer, error) {
 	w := &Writer{
 		path: path, opts: opts, lock: lock, session: opts.Session, stmts: map[string]*sql.Stmt{},
 		open:  make([]event.Event, 0, chunkEvents),
-		stats: map[cell]*CallStat{}, processes: map[processKey]*processState{}, dirty: map[int64]bool{},
+		stats: map[cell]*stats.Calls{}, processes: map[processKey]*processState{}, dirty: map[int64]bool{},
 	}
 	if err := w.start(); err != nil {
 		w.abandon()
@@ -166,25 +167,23 @@ func refuse(path string) error {
 	return nil
 }
 
-// makeDir makes dir and hands every directory it made to the owner.
-func makeDir(dir string, owner *Owner) error {
-	if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+// makeDir makes dir, if it is missing, and hands it to its user.
+func makeDir(dir string, uid, gid int) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
-	if err := makeDir(filepath.Dir(dir), owner); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err != nil {
 		return fmt.Errorf("make the directory of the database: %w; give another path with --db", err)
 	}
-	return give(dir, owner)
+	return give(dir, uid, gid)
 }
 
-func give(path string, owner *Owner) error {
-	if owner == nil {
+func give(path string, uid, gid int) error {
+	if uid == 0 && gid == 0 {
 		return nil
 	}
-	if err := os.Lchown(path, owner.UID, owner.GID); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Lchown(path, uid, gid); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("give %s to its user: %w", path, err)
 	}
 	return nil
@@ -222,7 +221,7 @@ func (w *Writer) start() error {
 		return explain("write", w.path, err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := give(w.path+suffix, w.opts.Owner); err != nil {
+		if err := give(w.path+suffix, w.opts.UID, w.opts.GID); err != nil {
 			return err
 		}
 	}

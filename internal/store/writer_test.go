@@ -203,13 +203,13 @@ func TestProcessesAndSession(t *testing.T) {
 	w, path := create(t, Options{Session: Session{Version: "v1", GPUModel: "none"}})
 	w.Process(ProcessRow{Process: event.Process{PID: 7, Start: 5, Comm: "a", Rank: event.NoRank}})
 	must(t, w.Flush())
-	w.Process(ProcessRow{Process: event.Process{PID: 7, Start: 5, Comm: "b", Rank: event.Rank{Rank: 1, Local: 1, World: 2}}, Ended: 9, ExitStatus: 256})
-	w.Stats(1, []CallStat{{PID: 8, Start: 6, Op: event.MakeOp(event.CUDA, 1), Hist: new(stats.Histogram)}})
+	w.Process(ProcessRow{Process: event.Process{PID: 7, Start: 5, Comm: "b", Rank: event.Rank{Rank: 1, Local: 1, World: 2}}, Ended: 9, Status: 256})
+	w.Stats(1, []stats.Calls{{PID: 8, Start: 6, Op: event.MakeOp(event.CUDA, 1), Hist: new(stats.Histogram)}})
 	w.Gap("no kernel events")
 	w.Gap("no kernel events")
 	share := 0.01
 	w.Session(Session{Version: "v2", Overhead: &share, Lost: 3, Rank: event.NoRank})
-	w.Snapshot(SystemSnapshot{Timestamp: 11, CPUPct: 50, MemAvail: 100})
+	w.Snapshot(event.Snapshot{Time: 11, CPU: 50, MemAvail: 100})
 	must(t, w.Close())
 	r := open(t, path)
 	got := ask(t, r, "SELECT pid, start, comm, rank, ended, exit_status FROM processes ORDER BY pid")
@@ -317,7 +317,7 @@ func TestMissingPathsAreNotMade(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("made %v", left)
 	}
-	w, err := Create(filepath.Join(dir, "a", "b", "yes.db"), Options{Node: "n", MakeDir: true, Owner: &Owner{os.Getuid(), os.Getgid()}})
+	w, err := Create(filepath.Join(dir, ".ingero", "yes.db"), Options{Node: "n", UID: os.Getuid(), GID: os.Getgid()})
 	must(t, err)
 	must(t, w.Close())
 }
