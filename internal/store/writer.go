@@ -136,7 +136,7 @@ func Create(path string, opts Options) (*Writer, error) {
 		open:  make([]event.Event, 0, chunkEvents),
 		stats: map[cell]*stats.Calls{}, processes: map[processKey]*processState{}, dirty: map[int64]bool{},
 	}
-	if err := w.start(); err != nil {
+	if err := w.start(made); err != nil {
 		w.abandon()
 		if made {
 			for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -191,7 +191,7 @@ func give(path string, uid, gid int) error {
 
 // start opens the database, brings its schema up to date, picks up where the
 // last session ended and begins a new one.
-func (w *Writer) start() error {
+func (w *Writer) start(made bool) error {
 	ctx := context.Background()
 	uri, err := dsn(w.path, "mode=rw")
 	if err != nil {
@@ -219,6 +219,9 @@ func (w *Writer) start() error {
 	}
 	if err := w.beginSession(ctx); err != nil {
 		return explain("write", w.path, err)
+	}
+	if !made {
+		return nil // SQLite gives the log files to the owner of the database
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := give(w.path+suffix, w.opts.UID, w.opts.GID); err != nil {
