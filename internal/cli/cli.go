@@ -29,6 +29,9 @@ func OSEnv() *Env {
 
 // commands lists every command, in the order of the help text.
 var commands = []func(*Env) *cobra.Command{
+	traceCommand,
+	queryCommand,
+	demoCommand,
 	versionCommand,
 }
 

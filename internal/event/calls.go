@@ -82,6 +82,17 @@ var infoOf = func() map[Op]Info {
 	return m
 }()
 
+// Symbol returns the exported name of a traced function, such as
+// cudaStreamSynchronize for cudaStreamSync; for host events their name.
+func (o Op) Symbol() string {
+	for _, c := range Calls {
+		if c.ID == o {
+			return c.Exports()[0]
+		}
+	}
+	return o.String()
+}
+
 // Ops returns every known operation, ordered by ID.
 func Ops() []Info {
 	all := make([]Info, 0, len(infoOf))

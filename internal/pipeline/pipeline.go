@@ -37,8 +37,15 @@ type Batch struct {
 	Second    int64         // unix; the second that Calls belong to
 	Calls     []stats.Calls // complete counts, once a second
 	Snapshots []event.Snapshot
+	Steps     []ClockStep
 	Dropped   map[event.Op]uint64 // events an Async sink had no room for
 	Last      bool                // no more will come
+}
+
+// ClockStep is a jump of the wall clock while we traced.
+type ClockStep struct {
+	At    int64 // unix ns, after the jump
+	Delta int64 // ns; positive is forward
 }
 
 // Process is a traced process and what became of it.
@@ -162,8 +169,9 @@ func (l *loop) live(life event.Life) error {
 	p.startBoot = life.StartBoot
 	switch life.Kind {
 	case event.Fork:
-		if old := l.procs[life.Other]; old != nil {
-			l.end(old, life.Time, 0) // the number is used again
+		if old := l.procs[life.Other]; old != nil { // the number is used again
+			l.end(old, life.Time, 0)
+			delete(l.procs, life.Other)
 		}
 		return nil
 	case event.Exec:
@@ -175,19 +183,20 @@ func (l *loop) live(life event.Life) error {
 		}
 		l.end(p, life.Time, life.Status)
 	}
-	if !p.described {
+	if !p.described && p.Ended == 0 {
 		l.describe(p, life)
 	}
 	return nil
 }
 
+// end notes that a process is gone. It stays known until the next sweep: its
+// last records may still be in the ring.
 func (l *loop) end(p *known, at int64, status int32) {
+	if p.Ended != 0 {
+		return
+	}
 	p.Ended, p.Status = at, status
 	l.batch.Processes = append(l.batch.Processes, p.Process)
-	delete(l.procs, p.PID)
-	if l.last == p {
-		l.last = nil
-	}
 	if l.Ended != nil {
 		l.Ended(p.Process)
 	}
@@ -196,10 +205,11 @@ func (l *loop) end(p *known, at int64, status int32) {
 // know returns the process, and looks it up the first time.
 func (l *loop) know(pid uint32, start int64) *known {
 	p := l.procs[pid]
-	if p == nil {
+	if p == nil || (p.Ended != 0 && start > p.Ended) { // the number is used again
 		p = &known{Process: Process{Process: event.Process{PID: pid, Start: start, Rank: event.NoRank}}}
 		l.procs[pid] = p
 		l.describe(p, event.Life{})
+		l.last = nil
 	}
 	return p
 }
@@ -238,10 +248,12 @@ func (l *loop) enrich() {
 
 // sweep ends processes whose exit was not reported.
 func (l *loop) sweep() {
-	if l.Alive == nil {
-		return
-	}
+	l.last = nil
 	for _, p := range l.procs {
+		if p.Ended != 0 {
+			delete(l.procs, p.PID)
+			continue
+		}
 		if p.described && !l.Alive(p.Process.Process) {
 			if p.startBoot != 0 {
 				if err := l.Source.Release(p.PID, p.startBoot, l.count); err != nil {

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"ingero/internal/pipeline"
+	"ingero/test/workload"
+)
+
+func demoCommand(env *Env) *cobra.Command {
+	var live bool
+	var o traceOptions
+	cmd := &cobra.Command{
+		Use:   "demo --live",
+		Short: "See it work without a GPU: trace a simulated CUDA job for real",
+		Long: `See it work without a GPU: trace a simulated CUDA job for real.
+
+--live starts a small training-like job on a simulated CUDA library that is
+part of this program, sets real probes on it and shows what they see. It needs
+root, like 'ingero trace', and no GPU. The database is written to a temporary
+directory and removed, unless --db says where to keep it.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !live {
+				return usagef("say what to show: 'ingero demo --live' (as root)")
+			}
+			return runLiveDemo(cmd.Context(), env, o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&live, "live", false, "run the simulated job and trace it")
+	f.StringVar(&o.duration, "duration", "10s", "how long")
+	f.StringVarP(&o.db, "db", "d", "", "keep the recording here")
+	f.BoolVar(&o.json, "json", false, "print one JSON object for each recorded call")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
+	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
+	return cmd
+}
+
+// runLiveDemo unpacks the simulated job, starts it and traces it.
+func runLiveDemo(ctx context.Context, env *Env, o traceOptions) (err error) {
+	if err := workload.Supported(); err != nil {
+		return err
+	}
+	d, err := optionalDuration("--duration", o.duration)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "ingero-demo-")
+	if err != nil {
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // the job runs as the user who called sudo
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := workload.Unpack(dir); err != nil {
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	if o.db == "" {
+		o.db = filepath.Join(dir, "demo.db")
+	}
+	o.record, o.maxDB, o.node = true, "1g", "demo"
+	var truth bytes.Buffer
+	o.screen, o.commandOut = true, &truth
+	o.command = []string{
+		filepath.Join(dir, "workload"), "--steps", "0", "--duration-s", fmt.Sprint(d.Seconds()),
+		"--launches", "40", "--kernel-ns", "80000", "--copy-bytes", "4194304", "--alloc-bytes", "1048576", "--gap-us", "500",
+	}
+	o.duration = ""
+	counted := map[string]uint64{}
+	o.atEnd = func(v pipeline.View) {
+		for _, op := range v.Ops {
+			counted[op.Op.Symbol()] = op.Hist.Count()
+		}
+	}
+	if err := runTrace(ctx, env, o); err != nil || o.json || o.verbose {
+		return err
+	}
+	return compare(env, truth.Bytes(), counted)
+}
+
+// compare holds what was traced against what the job itself counted.
+func compare(env *Env, report []byte, counted map[string]uint64) error {
+	var truth workload.Truth
+	if err := json.Unmarshal(report, &truth); err != nil {
+		return fmt.Errorf("read the job's own count: %w", err)
+	}
+	var calls, functions uint64
+	for symbol, n := range counted {
+		if truth.Calls[symbol] != n {
+			return fmt.Errorf("the job made %d calls of %s, %d were traced", truth.Calls[symbol], symbol, n)
+		}
+		calls, functions = calls+n, functions+1
+	}
+	_, err := fmt.Fprintf(env.Stdout, "  The job counted its own calls: %s of %d functions, the same as traced.\n", thousands(calls), functions)
+	return err
+}

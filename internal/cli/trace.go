@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"ingero/internal/event"
+	"ingero/internal/pipeline"
+	"ingero/internal/probe"
+	"ingero/internal/proc"
+	"ingero/internal/query"
+	"ingero/internal/sysinfo"
+)
+
+// traceOptions is the command line of trace.
+type traceOptions struct {
+	pids      string
+	user      string
+	libs      []string
+	record    bool
+	recordAll bool
+	db        string
+	maxDB     string
+	json      bool
+	verbose   bool
+	debug     bool
+	duration  string
+	node      string
+	log       string
+	deadband  float64
+	heartbeat string
+	command   []string
+
+	// Set by demo: where the command prints, a screen all the same, and who
+	// looks at the totals.
+	commandOut io.Writer
+	screen     bool
+	atEnd      func(pipeline.View)
+}
+
+func traceCommand(env *Env) *cobra.Command {
+	var o traceOptions
+	cmd := &cobra.Command{
+		Use:   "trace [flags] [-- COMMAND ARGS...]",
+		Short: "Watch the CUDA calls of running processes, live, and record them",
+		Long: `Watch the CUDA calls of running processes, live, and record them.
+
+Without --pid or --user, all CUDA processes of the invoking user are traced
+(the user who called sudo), those that start later as well. With a command
+after --, that command is started, traced from its first instruction, and its
+exit status becomes ours. Needs root.`,
+		Example: `  sudo ingero trace
+  sudo ingero trace --pid 4821,5032 --duration 60s
+  sudo ingero trace --json | jq .op
+  sudo ingero trace -- python3 train.py`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+				return usagef("unexpected argument %q; put -- before a command to start", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.command = args
+			return runTrace(cmd.Context(), env, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.pids, "pid", "p", "", "trace these processes and their children (comma-separated)")
+	f.StringVarP(&o.user, "user", "u", "", "trace all CUDA processes of this user")
+	f.StringArrayVar(&o.libs, "cuda-lib", nil, "also probe this libcudart, libcuda or program (repeatable)")
+	f.BoolVar(&o.record, "record", true, "keep what was seen in the database")
+	f.BoolVar(&o.recordAll, "record-all", false, "record every single call, not only the slow, the rare and samples")
+	f.StringVarP(&o.db, "db", "d", "", "database to record into (default $INGERO_DB, then ~/.ingero/ingero.db)")
+	f.StringVar(&o.maxDB, "max-db", "10g", "drop the oldest data above this size; 0 is unlimited")
+	f.BoolVar(&o.json, "json", false, "print one JSON object for each recorded call")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
+	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
+	f.StringVar(&o.duration, "duration", "", "stop after this time, such as 60s or 1h30m")
+	f.StringVar(&o.node, "node", "", "name of this machine in the data (default: its host name)")
+	f.StringVar(&o.log, "log", "", "append status and debug messages to this file as well")
+	f.Float64Var(&o.deadband, "deadband", 0, "keep a system snapshot only if a value moved by this many percent")
+	f.StringVar(&o.heartbeat, "heartbeat", "", "keep one at least this often all the same")
+	return cmd
+}
+
+// tracePlan is traceOptions, checked.
+type tracePlan struct {
+	traceOptions
+	pids      []int
+	uid       *uint32
+	duration  time.Duration
+	heartbeat time.Duration
+	maxBytes  int64
+	emit      probe.Emit
+	libs      []proc.Binary
+}
+
+// plan checks everything that can be checked before touching the system.
+func (o traceOptions) plan(env *Env) (*tracePlan, error) {
+	p := &tracePlan{traceOptions: o, emit: probe.EmitPolicy}
+	var err error
+	if p.pids, err = parsePIDs(o.pids); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.pids != "" && o.user != "":
+		return nil, usagef("--pid and --user exclude each other")
+	case len(o.command) > 0 && (o.pids != "" || o.user != ""):
+		return nil, usagef("a command after -- and --pid or --user exclude each other")
+	case o.json && o.verbose:
+		return nil, usagef("--json and --verbose exclude each other")
+	case o.recordAll && !o.record:
+		return nil, usagef("--record-all and --record=false exclude each other")
+	case o.deadband < 0 || o.deadband > 100:
+		return nil, usagef("--deadband %g: give a percentage from 0 to 100", o.deadband)
+	}
+	if p.duration, err = optionalDuration("--duration", o.duration); err != nil {
+		return nil, err
+	}
+	if p.heartbeat, err = optionalDuration("--heartbeat", o.heartbeat); err != nil {
+		return nil, err
+	}
+	if p.maxBytes, err = parseSize(o.maxDB); err != nil {
+		return nil, usagef("--max-db %q: give a size such as 500m or 10g, or 0", o.maxDB)
+	}
+	if p.node == "" {
+		if p.node, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("find the host name (or give --node): %w", err)
+		}
+	}
+	if strings.ContainsAny(p.node, ": \t\n") {
+		return nil, usagef("--node %q: a name without spaces and colons, please", p.node)
+	}
+	switch {
+	case o.recordAll:
+		p.emit = probe.EmitAll
+	case !o.record && !o.json && !o.verbose:
+		p.emit = probe.EmitNone
+	}
+	if o.pids == "" && len(o.command) == 0 {
+		if p.uid, err = targetUser(env, o.user); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range o.libs {
+		b, err := proc.OpenBinary(path)
+		if err != nil {
+			return nil, fmt.Errorf("--cuda-lib: %w", err)
+		}
+		p.libs = append(p.libs, b)
+	}
+	return p, nil
+}
+
+func parsePIDs(list string) ([]int, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var pids []int
+	for s := range strings.SplitSeq(list, ",") {
+		pid, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || pid <= 0 {
+			return nil, usagef("--pid %q: give process numbers, separated by commas", list)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+func optionalDuration(flag, text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := query.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, usagef("%s %q: give a time such as 90s, 1h30m or 2d", flag, text)
+	}
+	return d, nil
+}
+
+// parseSize reads 500m or 10g (powers of 1024); a plain number is bytes.
+func parseSize(text string) (int64, error) {
+	s := strings.ToLower(strings.TrimSuffix(strings.ToLower(strings.TrimSpace(text)), "b"))
+	shift := 0
+	if s != "" {
+		if i := strings.IndexByte("kmgt", s[len(s)-1]); i >= 0 {
+			s, shift = s[:len(s)-1], 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)>>shift {
+		return 0, errors.New("not a size")
+	}
+	return n << shift, nil
+}
+
+// targetUser is whose processes are traced when none are named.
+func targetUser(env *Env, name string) (*uint32, error) {
+	id := ""
+	switch {
+	case name != "":
+		u, err := user.Lookup(name)
+		if err != nil {
+			if u, err = user.LookupId(name); err != nil {
+				return nil, fmt.Errorf("--user %s: no such user on this machine", name)
+			}
+		}
+		id = u.Uid
+	case env.Getenv("SUDO_UID") != "":
+		id = env.Getenv("SUDO_UID")
+	default:
+		id = strconv.Itoa(os.Getuid())
+	}
+	n, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("user id %q: not a number", id)
+	}
+	uid := uint32(n)
+	return &uid, nil
+}
+
+// runTrace is the whole life of one trace.
+func runTrace(ctx context.Context, env *Env, o traceOptions) error {
+	plan, err := o.plan(env)
+	if err != nil {
+		return err
+	}
+	status, err := newStatus(env, o)
+	if err != nil {
+		return err
+	}
+	defer status.close()
+	t, err := newTracer(env, plan, status)
+	if err != nil {
+		return err
+	}
+	if err := t.start(); err != nil {
+		return errors.Join(err, t.close())
+	}
+	if err := errors.Join(t.run(ctx), t.close()); err != nil {
+		return err
+	}
+	if plan.atEnd != nil {
+		plan.atEnd(t.window.View(time.Now().Unix()))
+	}
+	if t.command != nil {
+		return t.command.result(ctx)
+	}
+	return nil
+}
+
+// snapshots returns a function that adds the machine's state to a batch, and
+// keeps the clock in step.
+func (t *tracer) snapshots() func(*pipeline.Batch) error {
+	sampler := sysinfo.NewSampler("", nil)
+	filter := sysinfo.Deadband{Percent: t.plan.deadband, Heartbeat: t.plan.heartbeat}
+	return func(b *pipeline.Batch) error {
+		if step, err := t.probe.Clock().Sync(); err != nil {
+			return err
+		} else if step != 0 {
+			t.status.say("the wall clock was stepped by %s; times follow it", time.Duration(step))
+			b.Steps = append(b.Steps, pipeline.ClockStep{At: time.Now().UnixNano(), Delta: step})
+		}
+		s, err := sampler.Sample()
+		if err != nil {
+			return nil // no CPU time has passed, or /proc is odd: next second
+		}
+		if filter.Keep(s) {
+			b.Snapshots = append(b.Snapshots, event.Snapshot{
+				Time: s.Time.UnixNano(), CPU: s.CPU, Mem: s.Mem, MemAvail: s.MemAvail, Swap: s.Swap, Load: s.Load,
+			})
+		}
+		return nil
+	}
+}
+
+// isTerminal reports whether w is a terminal that can hold the live screen.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

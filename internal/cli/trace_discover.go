@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ingero/internal/event"
+	"ingero/internal/probe"
+	"ingero/internal/proc"
+)
+
+// discovery finds the files to probe: those that are there at the start, and
+// those that come later.
+type discovery struct {
+	mappings *probe.Mappings
+
+	mu       sync.Mutex // guards what follows: the screen reads it
+	gaps     []string   // what could not be traced, for the store
+	gapCount int
+	libs     []proc.Binary // attached, for the header
+	counts   map[event.Source]int
+	procs    []event.Process // CUDA processes found at the start
+}
+
+// attachKnown attaches to the libraries of running processes, to those that
+// are installed, and to those the user named.
+func (d *discovery) attachKnown(t *tracer) error {
+	d.counts = map[event.Source]int{}
+	var err error
+	// Listen first, look second: what is loaded in between is seen twice, not missed.
+	if d.mappings, err = probe.WatchMappings(); err != nil {
+		t.gap("libraries loaded later are found only by looking once a second: %v", err)
+	}
+	for _, b := range t.plan.libs {
+		if err := d.attach(t, b); err != nil {
+			return fmt.Errorf("--cuda-lib: %w", err)
+		}
+	}
+	for _, pid := range t.plan.pids {
+		if err := d.target(t, pid); err != nil {
+			return err
+		}
+	}
+	if t.plan.uid != nil {
+		if err := d.scan(t); err != nil {
+			return err
+		}
+	}
+	for _, b := range proc.Installed() {
+		if err := d.attach(t, b); err != nil {
+			t.status.debugf("%v", err)
+		}
+	}
+	return nil
+}
+
+// target attaches to a process given by --pid, which must use CUDA.
+func (d *discovery) target(t *tracer, pid int) error {
+	p, err := t.fs.Describe(pid)
+	if err != nil {
+		return err
+	}
+	libs, err := t.fs.CUDA(pid)
+	if err != nil {
+		return fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	if len(libs) == 0 && len(t.plan.libs) == 0 {
+		return fmt.Errorf("process %d (%s) does not use CUDA: it maps neither libcudart nor libcuda; "+
+			"to trace it once it does, use --user %d, or name its library with --cuda-lib", pid, p.Comm, p.UID)
+	}
+	if err := t.probe.Target(pid); err != nil {
+		return err
+	}
+	d.procs = append(d.procs, p)
+	for _, b := range libs {
+		if err := d.attach(t, b); err != nil {
+			t.gap("%v", err)
+		}
+	}
+	return nil
+}
+
+// scan attaches to every CUDA process of the traced user.
+func (d *discovery) scan(t *tracer) error {
+	pids, err := t.fs.Processes()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if t.wants(pid) {
+			d.look(t, pid)
+		}
+	}
+	return nil
+}
+
+// look attaches to whatever one process maps.
+func (d *discovery) look(t *tracer, pid int) {
+	libs, err := t.fs.CUDA(pid)
+	if err != nil && !errors.Is(err, proc.ErrGone) {
+		t.status.debugf("look at process %d: %v", pid, err)
+	}
+	if len(libs) == 0 {
+		return
+	}
+	d.mu.Lock()
+	if p, err := t.fs.Describe(pid); err == nil && !slices.ContainsFunc(d.procs, func(q event.Process) bool {
+		return q.PID == p.PID && q.Start == p.Start
+	}) {
+		d.procs = append(d.procs, p)
+	}
+	d.mu.Unlock()
+	for _, b := range libs {
+		if err := d.attach(t, b); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.gap("%v", err)
+		}
+	}
+}
+
+// attach probes one file and notes what it lacks.
+func (d *discovery) attach(t *tracer, b proc.Binary) error {
+	a, err := t.probe.Attach(b)
+	if err != nil || a.Again {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.libs = append(d.libs, b)
+	for _, row := range a.Rows {
+		d.counts[event.Calls[row].ID.Source()]++
+	}
+	for _, err := range a.Failed {
+		d.note(t, "%v", err)
+	}
+	d.gapCount += len(a.Missing)
+	t.status.debugf("%s: %d calls probed, %d not exported", b.Path, a.Sites, len(a.Missing))
+	if len(a.Missing) > 0 && a.Sites > 0 {
+		names := make([]string, len(a.Missing))
+		for i, row := range a.Missing {
+			names[i] = event.Calls[row].Name
+		}
+		d.gaps = append(d.gaps, fmt.Sprintf("%s does not export %s", b.Path, strings.Join(names, ", ")))
+	}
+	return nil
+}
+
+// gap notes something that could not be traced, and says it once.
+func (t *tracer) gap(format string, args ...any) {
+	t.found.mu.Lock()
+	defer t.found.mu.Unlock()
+	t.found.note(t, format, args...)
+}
+
+func (d *discovery) note(t *tracer, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if slices.Contains(d.gaps, text) {
+		return
+	}
+	d.gaps = append(d.gaps, text)
+	d.gapCount++
+	t.status.say("not traced: %s", text)
+}
+
+// probes returns how many functions are probed, by source.
+func (d *discovery) probes() map[event.Source]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.counts)
+}
+
+// wants reports whether the process is one to trace.
+func (t *tracer) wants(pid int) bool {
+	if t.probe.Traced(pid) {
+		return true
+	}
+	if t.plan.uid == nil {
+		return false
+	}
+	uid, err := t.fs.UID(pid)
+	return err == nil && uid == *t.plan.uid
+}
+
+// watch attaches to files that are mapped while we trace.
+func (d *discovery) watch(ctx context.Context, t *tracer) {
+	if d.mappings == nil {
+		d.rescan(ctx, t)
+		return
+	}
+	defer d.mappings.Close()
+	seen := map[probe.FileKey]bool{}
+	for ctx.Err() == nil {
+		pids := map[int]bool{}
+		lost := d.mappings.Lost
+		err := d.mappings.Wait(100*time.Millisecond, func(m probe.Mapping) {
+			// A file is looked into once, unless its name says CUDA.
+			if (!seen[m.File] || proc.IsCUDA(m.Path)) && t.wants(m.PID) {
+				seen[m.File] = true
+				pids[m.PID] = true
+			}
+		})
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			t.status.say("%v", err)
+			return
+		}
+		if d.mappings.Lost != lost && t.plan.uid != nil {
+			if err := d.scan(t); err != nil {
+				t.status.debugf("%v", err)
+			}
+		}
+		if len(seen) > 1<<16 {
+			clear(seen)
+		}
+		for pid := range pids {
+			d.look(t, pid)
+		}
+	}
+}
+
+// rescan is what is left where perf does not tell of new mappings.
+func (d *discovery) rescan(ctx context.Context, t *tracer) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := d.scan(t); err != nil {
+				t.status.debugf("%v", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ingero/internal/event"
+	"ingero/internal/pipeline"
+	"ingero/internal/query"
+)
+
+// output is what trace prints while it runs and when it ends: one of JSON
+// lines, text lines, the live screen, or a line a second.
+type output struct {
+	t      *tracer
+	queue  *pipeline.Async // nil unless calls are printed one by one
+	screen bool
+	last   time.Time
+	lines  *printer
+}
+
+func newOutput(t *tracer) *output {
+	o := &output{t: t}
+	switch {
+	case t.plan.json || t.plan.verbose:
+		o.lines = &printer{t: t, w: bufio.NewWriterSize(t.env.Stdout, 1<<16)}
+		o.lines.enc = json.NewEncoder(o.lines.w)
+		o.lines.enc.SetEscapeHTML(false)
+		o.queue = pipeline.NewAsync(o.lines, queueEvents, func(err error) {
+			if !errors.Is(err, syscall.EPIPE) {
+				t.status.say("print: %v", err)
+			}
+			t.stop() // nobody reads any more
+		})
+	case (t.command == nil || t.plan.screen) && isTerminal(t.env.Stdout):
+		o.screen = true
+	}
+	return o
+}
+
+// Take hands a batch on. It never blocks.
+func (o *output) Take(b *pipeline.Batch) error {
+	if o.queue != nil {
+		return o.queue.Take(b)
+	}
+	if o.screen || (o.t.command != nil && o.t.plan.commandOut == nil) {
+		return nil
+	}
+	if now := time.Now(); now.Sub(o.last) >= time.Second {
+		o.last = now
+		o.summary(b)
+	}
+	return nil
+}
+
+// summary prints one line about the second that has passed.
+func (o *output) summary(b *pipeline.Batch) {
+	var calls, launches uint64
+	for _, c := range b.Calls {
+		n := c.Hist.Count() - c.Nested
+		calls += n
+		if c.Op.Class() == event.Launch {
+			launches += n
+		}
+	}
+	if len(b.Calls) == 0 {
+		return
+	}
+	v := o.t.window.View(b.Second)
+	fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",
+		time.Unix(b.Second, 0).Format("15:04:05"), thousands(calls), thousands(launches), thousands(v.Calls),
+		thousands(v.Recorded), thousands(v.Lost))
+}
+
+// finish prints what is to be said at the end.
+func (o *output) finish() {
+	if o.queue != nil {
+		o.queue.Close()
+		return
+	}
+	w := o.t.env.Stdout
+	if o.t.command != nil && o.t.plan.commandOut == nil {
+		w = o.t.env.Stderr // standard output belongs to the command
+	}
+	v := o.t.window.View(time.Now().Unix())
+	col := paint(plain)
+	if o.screen && colours(o.t.env) {
+		col = ansi
+	}
+	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, col)...), "\n"))
+	if r := o.t.recorder; r != nil {
+		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query'\n", r.path)
+	}
+}
+
+// colours reports whether colours are wanted (https://no-color.org).
+func colours(env *Env) bool { return env.Getenv("NO_COLOR") == "" && env.Getenv("TERM") != "dumb" }
+
+// show runs the live screen until ctx ends or the user quits.
+func (o *output) show(ctx context.Context, quit func()) {
+	if !o.screen {
+		return
+	}
+	o.t.status.hold()
+	defer o.t.status.release()
+	if err := runScreen(ctx, o.t); err != nil && ctx.Err() == nil {
+		o.t.status.say("live screen: %v", err)
+	}
+	quit()
+}
+
+// printer writes one line for each recorded event.
+type printer struct {
+	t   *tracer
+	w   *bufio.Writer
+	enc *json.Encoder
+	mu  sync.Mutex
+}
+
+// Take writes the events of a batch.
+func (p *printer) Take(b *pipeline.Batch) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range b.Events {
+		if err := p.print(&b.Events[i]); err != nil {
+			return err
+		}
+	}
+	return p.w.Flush()
+}
+
+func (p *printer) print(e *event.Event) error {
+	if p.t.plan.json {
+		return p.enc.Encode(query.EncodeEvent(*e, p.t.plan.node))
+	}
+	return printEvent(p.w, e)
+}
+
+// printEvent writes an event for people.
+func printEvent(w io.Writer, e *event.Event) error {
+	detail := ""
+	if e.Bytes > 0 {
+		detail += "  " + shortBytes(e.Bytes)
+	}
+	if e.Op.Class() == event.Copy && e.Dir < event.Unspecified {
+		detail += "  " + [...]string{"host to host", "host to device", "device to host", "device to device"}[e.Dir]
+	}
+	if e.Ret != 0 {
+		detail += fmt.Sprintf("  returned %d", e.Ret)
+	}
+	_, err := fmt.Fprintf(w, "%s  %-16s %7d/%-7d %s%-24s %10s%s\n", time.Unix(0, e.Start).Format("15:04:05.000000"),
+		e.Comm, e.PID, e.TID, strings.Repeat("  ", int(e.Depth)), e.Op, shortTime(uint64(e.Dur)), detail)
+	return err
+}
+
+// hasTraceCapabilities reports whether a user without root may trace:
+// CAP_BPF, CAP_PERFMON and, to see other processes' files, CAP_SYS_ADMIN.
+func hasTraceCapabilities() bool {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	var caps uint64
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			if _, err := fmt.Sscanf(strings.TrimSpace(v), "%x", &caps); err != nil {
+				return false
+			}
+		}
+	}
+	const bpf, perfmon, admin = 1 << 39, 1 << 38, 1 << 21
+	return caps&admin != 0 || caps&(bpf|perfmon) == bpf|perfmon
+}

@@ -1,0 +1,311 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ingero/internal/event"
+	"ingero/internal/pipeline"
+	"ingero/internal/probe"
+	"ingero/internal/proc"
+	"ingero/internal/store"
+	"ingero/internal/sysinfo"
+)
+
+// tracer owns everything that runs during one trace.
+type tracer struct {
+	env      *Env
+	plan     *tracePlan
+	status   *status
+	fs       proc.FS
+	probe    *probe.Probe
+	window   *pipeline.Window
+	recorder *recorder
+	command  *command
+	found    discovery
+	waiting  map[int]bool // processes given by --pid that still live
+	stop     context.CancelFunc
+	began    time.Time
+}
+
+// newTracer loads the kernel side and opens the store. Nothing is traced yet.
+func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
+	t := &tracer{
+		env: env, plan: plan, status: st, fs: proc.FS{Cache: &proc.Cache{}}, window: pipeline.NewWindow(), began: time.Now(),
+		waiting: map[int]bool{},
+	}
+	// First what the user can mend without root: a PID that is not there.
+	for _, pid := range plan.pids {
+		d, err := t.fs.Describe(pid)
+		if errors.Is(err, proc.ErrGone) {
+			return nil, fmt.Errorf("process %d does not exist; 'ingero check' lists the CUDA processes", pid)
+		}
+		if err == nil {
+			t.waiting[pid] = true
+			t.status.debugf("target: %d (%s)", pid, d.Comm)
+		}
+	}
+	if os.Geteuid() != 0 && !hasTraceCapabilities() {
+		return nil, errors.New("tracing needs root: run 'sudo ingero trace' (or see 'ingero check' for the capabilities)")
+	}
+	var err error
+	if t.probe, err = probe.Load(probe.Config{
+		Calls: event.Calls, Emit: plan.emit, UID: plan.uid, RingBytes: ringBytes(plan.emit),
+	}); err != nil {
+		return nil, err
+	}
+	if err := t.prepare(); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+func ringBytes(e probe.Emit) int {
+	if e == probe.EmitAll {
+		return 128 << 20 // about two seconds of the fastest calls
+	}
+	return 8 << 20
+}
+
+// prepare attaches to everything that is there and opens the store.
+func (t *tracer) prepare() error {
+	if err := t.found.attachKnown(t); err != nil {
+		return err
+	}
+	if t.plan.record {
+		r, err := newRecorder(t)
+		if err != nil {
+			return err
+		}
+		t.recorder = r
+	}
+	return nil
+}
+
+// start begins to watch, and starts the command if there is one.
+func (t *tracer) start() error {
+	if len(t.plan.command) > 0 {
+		c, err := startCommand(t)
+		if err != nil {
+			return err
+		}
+		t.command = c
+	}
+	t.status.say("probes attached: %d (%d gaps) in %d ms", t.probe.Sites(), t.found.gapCount, sinceExec(t.began).Milliseconds())
+	if t.command != nil {
+		t.command.resume()
+	}
+	return nil
+}
+
+// run carries events until it is time to stop, and prints what is wanted. It
+// ends with ctx, after --duration, or with the command that was started.
+func (t *tracer) run(ctx context.Context) error {
+	until, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	t.stop = stop
+	var others sync.WaitGroup
+	others.Go(func() { t.found.watch(until, t) })
+	if t.command != nil {
+		go func() { t.command.wait(ctx); stop() }()
+	} else {
+		context.AfterFunc(ctx, stop)
+	}
+	if d := t.plan.duration; d > 0 {
+		timer := time.AfterFunc(d, stop)
+		defer timer.Stop()
+	}
+	out := newOutput(t)
+	sinks := []pipeline.Sink{t.window, out}
+	if t.recorder != nil {
+		sinks = append(sinks, t.recorder.queue)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- pipeline.Run(until, pipeline.Config{
+			Source: quietSource{t.probe, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
+			EverySecond: t.snapshots(), Now: time.Now,
+		})
+	}()
+	out.show(until, stop) // returns at once unless there is a screen
+	err := <-done
+	stop()
+	out.finish()
+	return err
+}
+
+// quietSource waits for those who attach probes before all are detached.
+type quietSource struct {
+	*probe.Probe
+	others *sync.WaitGroup
+}
+
+func (q quietSource) Detach() error {
+	q.others.Wait()
+	return q.Probe.Detach()
+}
+
+// alive tells a living process from one that reuses its number.
+func (t *tracer) alive(p event.Process) bool {
+	d, err := t.fs.Describe(int(p.PID))
+	return err == nil && abs(d.Start-p.Start) < int64(2*time.Second)
+}
+
+// ended stops the trace when the last process given by --pid is gone.
+func (t *tracer) ended(p pipeline.Process) {
+	t.status.debugf("process %d (%s) ended", p.PID, p.Comm)
+	if t.waiting[int(p.PID)] {
+		delete(t.waiting, int(p.PID))
+		if len(t.waiting) == 0 {
+			t.status.say("process %d (%s) ended; so does the trace", p.PID, p.Comm)
+			t.stop()
+		}
+	}
+}
+
+// close gives everything back. The store is closed last, with the totals.
+func (t *tracer) close() error {
+	var errs []error
+	if t.recorder != nil {
+		errs = append(errs, t.recorder.close())
+	}
+	if t.probe != nil {
+		errs = append(errs, t.probe.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sinceExec is the time since the process was started, or else since began.
+func sinceExec(began time.Time) time.Duration {
+	if d, err := (proc.FS{}).Describe(os.Getpid()); err == nil {
+		if s := time.Since(time.Unix(0, d.Start)); s > 0 && s < time.Minute {
+			return s
+		}
+	}
+	return time.Since(began)
+}
+
+func abs(x int64) int64 {
+	if x < 0 {
+		return -x
+	}
+	return x
+}
+
+// recorder writes batches to the store, in a goroutine of its own.
+type recorder struct {
+	writer  *store.Writer
+	queue   *pipeline.Async
+	t       *tracer
+	path    string
+	flush   time.Time
+	gaps    int // of the tracer's, that the store has
+	session store.Session
+	machine chan sysinfo.Machine // the facts of this machine, once they are known
+}
+
+// queueEvents is how many events may wait for the disk: about 100 MB.
+const queueEvents = 1 << 20
+
+func newRecorder(t *tracer) (*recorder, error) {
+	path, who, err := databasePath(t.env, t.plan.db)
+	if err != nil {
+		return nil, err
+	}
+	r := &recorder{t: t, path: path, flush: time.Now(), machine: make(chan sysinfo.Machine, 1)}
+	r.session = store.Session{
+		Version: versionText(), PIDFilter: t.plan.traceOptions.pids, Flags: strings.Join(os.Args[1:], " "), Rank: event.NoRank,
+	}
+	if r.writer, err = store.Create(path, store.Options{
+		Node: t.plan.node, MaxBytes: t.plan.maxBytes, UID: who.UID, GID: who.GID, Session: r.session,
+	}); err != nil {
+		return nil, err
+	}
+	// nvidia-smi can take seconds: nobody waits for it.
+	go func() { r.machine <- sysinfo.Describe(context.Background()) }()
+	r.queue = pipeline.NewAsync(r, queueEvents, func(err error) {
+		t.status.say("recording stopped: %s; the traced processes and the live view go on", oneLine(err))
+		if !t.plan.json && !t.plan.verbose {
+			if err := t.probe.SetEmit(probe.EmitNone); err != nil {
+				t.status.debugf("%v", err)
+			}
+		}
+	})
+	return r, nil
+}
+
+// flushEvery bounds what a kill -9 can lose.
+const flushEvery = 500 * time.Millisecond
+
+// Take writes one batch.
+func (r *recorder) Take(b *pipeline.Batch) error {
+	r.writer.Append(b.Events)
+	if len(b.Calls) > 0 {
+		r.writer.Stats(b.Second, b.Calls)
+	}
+	for _, p := range b.Processes {
+		r.writer.Process(store.ProcessRow(p))
+	}
+	for _, s := range b.Snapshots {
+		r.writer.Snapshot(s)
+	}
+	r.describe(b)
+	if now := time.Now(); b.Last || now.Sub(r.flush) >= flushEvery {
+		r.flush = now
+		return r.writer.Flush()
+	}
+	return nil
+}
+
+// describe keeps the session's row up to date with what became known.
+func (r *recorder) describe(b *pipeline.Batch) {
+	r.t.found.mu.Lock()
+	gaps := slices.Clone(r.t.found.gaps[r.gaps:])
+	r.t.found.mu.Unlock()
+	for _, g := range gaps {
+		r.writer.Gap(g)
+	}
+	r.gaps += len(gaps)
+	for _, step := range b.Steps {
+		r.writer.ClockStep(store.ClockStep(step))
+	}
+	for _, n := range b.Dropped {
+		r.session.Lost += n
+	}
+	select {
+	case m := <-r.machine:
+		r.setMachine(m)
+	default:
+		if len(b.Dropped) == 0 {
+			return
+		}
+	}
+	r.writer.Session(r.session)
+}
+
+func (r *recorder) setMachine(m sysinfo.Machine) {
+	s := &r.session
+	s.CPUModel, s.CPUCores, s.MemTotal, s.Kernel, s.OSRelease = m.CPU, m.Cores, m.Memory, m.Kernel, m.OS
+	s.GPUDriver = m.Driver.Version
+	if len(m.GPUs) > 0 {
+		s.GPUModel = fmt.Sprintf("%s, %d MiB", m.GPUs[0].Model, m.GPUs[0].Memory)
+	}
+	r.t.found.mu.Lock()
+	defer r.t.found.mu.Unlock()
+	for _, b := range r.t.found.libs {
+		if slices.Contains(b.Libs, event.CUDART) && b.Build != "" {
+			s.CUDAVersion = b.Build
+		}
+	}
+}
+
+func (r *recorder) close() error {
+	r.queue.Close()
+	return r.writer.Close()
+}
