@@ -29,6 +29,7 @@ func OSEnv() *Env {
 
 // commands lists every command, in the order of the help text.
 var commands = []func(*Env) *cobra.Command{
+	checkCommand,
 	traceCommand,
 	queryCommand,
 	demoCommand,
