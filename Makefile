@@ -8,6 +8,6 @@ generate:       ; go generate ./internal/probe && test/workload/build.sh
 test:           ; go test ./...
 test-bpf:       ; REQUIRE_BPF=1 go test -count=1 ./...
 test-nvidia:    ; INGERO_TEST_NVIDIA=1 go test -count=1 -v -timeout 30m ./test/nvidia
-bench:          ; go test -count=1 -v -timeout 20m -run '^TestCost$$' ./test/bench -bench-cost
+bench: build    ; go run ./test/bench
 check:          ; test -z "$$(gofmt -l cmd internal test)" && go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/ingero && go test -count=1 -v ./internal/style
 .PHONY: build install generate test test-bpf test-nvidia bench check
