@@ -6,13 +6,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"ingero/internal/event"
 )
 
 // CUDA returns the files with traced functions that the process maps:
 // libcudart, libcuda and, once it maps either or its program contains the
-// runtime, every other file that defines runtime functions. It is empty,
+// runtime, every other file that defines runtime functions; also the libcuda
+// that it will load, if it has not yet made its first call. It is empty,
 // without error, for a process that does not use CUDA. The error wraps
 // fs.ErrPermission when only root may look, and ErrGone when the process
 // ended.
@@ -33,26 +37,29 @@ func (p FS) CUDA(pid int) ([]Binary, error) {
 		if err != nil || program == nil {
 			return nil, err
 		}
-		if b, err := p.inspect(pid, *program); err != nil || len(b) == 0 {
+		if b, err := p.inspect(pid, *program); err != nil || b == nil {
 			return nil, ignoreLost(err)
 		}
 	}
 	var all []Binary
 	var failed error
 	for _, m := range maps {
-		found, err := p.inspect(pid, m)
-		for _, b := range found {
-			all = addBinary(all, b)
+		b, err := p.inspect(pid, m)
+		if b != nil && err == nil {
+			all = addBinary(all, *b)
 		}
 		// Any file may vanish or be unreadable; only the libraries matter.
 		if err != nil && IsCUDA(m.path) && failed == nil {
 			failed = fmt.Errorf("open %s of process %d: %w", m.path, pid, err)
 		}
 	}
-	if len(all) > 0 {
-		return all, nil
+	if len(all) == 0 {
+		return nil, failed
 	}
-	return nil, failed
+	if !slices.ContainsFunc(all, func(b Binary) bool { return slices.Contains(b.Libs, event.LIBCUDA) }) {
+		all = append(all, p.awaited(pid, all)...)
+	}
+	return all, nil
 }
 
 func ignoreLost(err error) error {
@@ -77,22 +84,25 @@ func (p FS) program(pid int, maps []mapping) (*mapping, error) {
 	return nil, nil
 }
 
-// inspect returns the mapped file as a Binary if it holds traced functions.
-func (p FS) inspect(pid int, m mapping) ([]Binary, error) {
+// inspect returns the mapped file as a Binary; nil if it holds nothing to
+// trace.
+func (p FS) inspect(pid int, m mapping) (*Binary, error) {
 	open, st, err := p.reach(pid, m)
 	if err != nil || open == "" {
 		return nil, err
 	}
 	path := strings.TrimSuffix(m.path, " (deleted)")
+	return p.binary(open, path, st)
+}
+
+// binary describes a file; nil if it holds nothing to trace.
+func (p FS) binary(open, path string, st fs.FileInfo) (*Binary, error) {
 	libs, err := p.Cache.holds(open, path, st)
 	if err != nil || len(libs) == 0 {
 		return nil, err
 	}
 	b, err := newBinary(open, path, libs)
-	if err != nil {
-		return nil, err
-	}
-	return []Binary{b}, nil
+	return &b, err
 }
 
 // reach finds a path by which this process can open a mapped file: its plain

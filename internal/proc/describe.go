@@ -147,10 +147,12 @@ var launchers = [][3]string{
 	{"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"},
 }
 
+func splitEnviron(b []byte) []string { return strings.Split(string(b), "\x00") }
+
 func rankOf(environ []byte) event.Rank {
 	vars := map[string]int32{}
-	for kv := range bytes.SplitSeq(environ, []byte{0}) {
-		k, v, ok := strings.Cut(string(kv), "=")
+	for _, kv := range splitEnviron(environ) {
+		k, v, ok := strings.Cut(kv, "=")
 		if !ok {
 			continue
 		}

@@ -2,6 +2,7 @@ package proc_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,23 @@ func needRoot(t *testing.T) {
 	}
 }
 
+// Before its first call a process has not loaded the driver: we know which
+// one it will.
+func TestRealProcessAwaitsDriver(t *testing.T) {
+	dir := unpacked(t)
+	for _, program := range []string{"workload", "workload-static"} {
+		t.Setenv("LD_LIBRARY_PATH", "")
+		if program == "workload-static" {
+			t.Setenv("LD_LIBRARY_PATH", dir)
+		}
+		pid := started(t, filepath.Join(dir, program), "--wait-stdin")
+		found, err := proc.FS{}.CUDA(pid)
+		if err != nil || !strings.Contains(names(found), "libcuda.so.1") {
+			t.Errorf("%s: got %+v, %v", program, found, err)
+		}
+	}
+}
+
 // An upgrade removes libraries under running programs.
 func TestRealDeletedLibrary(t *testing.T) {
 	needRoot(t)
@@ -149,7 +167,7 @@ func TestRealContainers(t *testing.T) {
 		t.Skipf("needs to mount, CAP_SYS_ADMIN: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(top, syscall.MNT_DETACH) })
-	var ids [2][]proc.FileID
+	var ids [2]map[string]proc.FileID
 	for i := range ids {
 		c := filepath.Join(top, strconv.Itoa(i))
 		for _, sub := range []string{"upper", "work", "root"} {
@@ -158,8 +176,8 @@ func TestRealContainers(t *testing.T) {
 			}
 		}
 		const script = `mount --make-rprivate / && mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root" || { echo ready >&2; exit 77; }
-			exec "$2/root/workload" --wait-stdin --preload`
-		pid := started(t, "unshare", "--mount", "sh", "-c", script, "sh", image, c)
+			exec "$2/root/workload" --wait-stdin $3`
+		pid := started(t, "unshare", "--mount", "sh", "-c", script, "sh", image, c, []string{"--preload", "--threads=1"}[i])
 		found, err := proc.FS{}.CUDA(pid)
 		if err != nil || names(found) != "libcuda.so.1 libcudart.so.12" {
 			if fs, _ := os.ReadFile("/proc/filesystems"); !strings.Contains(string(fs), "overlay") {
@@ -167,14 +185,15 @@ func TestRealContainers(t *testing.T) {
 			}
 			t.Fatalf("got %+v, %v", found, err)
 		}
+		ids[i] = map[string]proc.FileID{}
 		for _, b := range found {
 			if !strings.HasPrefix(b.Open, "/proc/"+strconv.Itoa(pid)+"/") {
 				t.Errorf("%s is opened by %s", b.Path, b.Open)
 			}
-			ids[i] = append(ids[i], b.ID)
+			ids[i][filepath.Base(b.Path)] = b.ID
 		}
 	}
-	if !slices.Equal(ids[0], ids[1]) || ids[0][0] == ids[0][1] {
+	if !maps.Equal(ids[0], ids[1]) || ids[0]["libcuda.so.1"] == ids[0]["libcudart.so.12"] {
 		t.Errorf("files are told apart by %v and %v", ids[0], ids[1])
 	}
 }
