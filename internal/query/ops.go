@@ -48,10 +48,12 @@ func Ops(ctx context.Context, s Source, p OpsParams) (*OpsAnswer, error) {
 
 func newOp(row *store.Total, perProcess, sampled bool) Op {
 	h := row.Hist
+	// The lowest bucket holds 0 and 1: what has no duration shows as 0.
+	quantile := func(q float64) uint64 { return min(h.Quantile(q), h.Max()) }
 	op := Op{
 		Source: row.Op.Source().String(), Op: row.Op.String(), Function: functionOf(row.Op), Class: row.Op.Class().String(),
 		Count: h.Count(), Nested: row.Nested, Errors: row.Errors, Bytes: row.Bytes, Total: h.Sum(),
-		P50: h.Quantile(0.5), P95: h.Quantile(0.95), P99: h.Quantile(0.99), Max: h.Max(), Recorded: row.Recorded,
+		P50: quantile(0.5), P95: quantile(0.95), P99: quantile(0.99), Max: h.Max(), Recorded: row.Recorded,
 	}
 	if perProcess {
 		op.PID, op.Comm, op.Node = &row.PID, &row.Comm, &row.Node

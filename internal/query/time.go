@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,4 +81,20 @@ func ParseWindow(since, from, to string, now time.Time) (start, end int64, err e
 		return 0, 0, fmt.Errorf("the window is empty: it begins at %s and ends at %s", begin.Format(time.RFC3339), stop.Format(time.RFC3339))
 	}
 	return begin.UnixNano(), stop.UnixNano(), nil
+}
+
+// ParsePIDs reads process numbers separated by commas; empty is nil, all.
+func ParsePIDs(s string) ([]uint32, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var pids []uint32
+	for part := range strings.SplitSeq(s, ",") {
+		pid, err := strconv.ParseUint(strings.TrimSpace(part), 10, 31)
+		if err != nil || pid == 0 {
+			return nil, fmt.Errorf("%q is not a process number", part)
+		}
+		pids = append(pids, uint32(pid))
+	}
+	return pids, nil
 }

@@ -14,13 +14,21 @@ const (
 	pruneSteps = 64
 	// shrinkPages bounds how many pages a flush gives back to the disk.
 	shrinkPages = 512
-	// rowBytes is a generous guess at the size of a row of statistics.
-	rowBytes = 256
+	// rowBytes is a guess at the size of a row of statistics; most of it is
+	// the histogram.
+	rowBytes = 512
+	// emptyBytes is the size of a database with nothing in it.
+	emptyBytes = 40 * pageSize
+	// pageRoom is what a page holds of a long blob.
+	pageRoom = pageSize - 4
 )
+
+// space returns what a blob takes on disk: its last page is its own.
+func space(size int64) int64 { return (size/pageRoom + 1) * pageSize }
 
 // prune makes room for what this flush adds: the oldest events go first, or
 // the oldest statistics where those take more than their share. Freed pages
-// are used again. It returns the size of all chunks after the flush.
+// are used again. It returns the space of all chunks after the flush.
 func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 	bytes := w.chunkBytes
 	added := int64(len(w.stats)+len(w.snapshots)) * rowBytes
@@ -29,8 +37,9 @@ func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		added += int64(len(c.data)) - old
-		bytes += int64(len(c.data)) - old
+		grown := space(int64(len(c.data))) - old
+		added += grown
+		bytes += grown
 	}
 	if w.opts.MaxBytes == 0 {
 		return bytes, nil
@@ -51,7 +60,7 @@ func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 		if used <= w.opts.MaxBytes {
 			break
 		}
-		freed, ofChunks, err := w.dropOldest(ctx, float64(bytes) >= (1-statsShare)*float64(used))
+		freed, ofChunks, err := w.dropOldest(ctx, float64(bytes) >= (1-statsShare)*float64(used-emptyBytes))
 		if err != nil {
 			return 0, err
 		}
@@ -66,7 +75,7 @@ func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 	return bytes, nil
 }
 
-// chunkSize returns the size of a stored chunk, 0 if there is none.
+// chunkSize returns the space of a stored chunk, 0 if there is none.
 func (w *Writer) chunkSize(ctx context.Context, id int64) (size int64, err error) {
 	s, err := w.prepare(ctx, "SELECT length(data) FROM event_chunks WHERE id = ?")
 	if err != nil {
@@ -75,7 +84,7 @@ func (w *Writer) chunkSize(ctx context.Context, id int64) (size int64, err error
 	if err = s.QueryRowContext(ctx, id).Scan(&size); err == sql.ErrNoRows {
 		return 0, nil
 	}
-	return size, err
+	return space(size), err
 }
 
 func (w *Writer) shrink(ctx context.Context) error {
@@ -111,7 +120,7 @@ func (w *Writer) dropOldest(ctx context.Context, chunkFirst bool) (freed int64, 
 		return 0, false, err
 	}
 	_, err = w.exec(ctx, "DELETE FROM event_chunks WHERE id = ?", id)
-	return freed, true, err
+	return space(freed), true, err
 }
 
 // dropStats removes the oldest minute: its seconds while there are any that

@@ -212,7 +212,7 @@ func (s *recordingSum) settle() {
 			given = upTo
 		})
 	}
-	exact.Hist.AddSum(s.sum, s.max)
+	exact.Hist.AddSum(s.sum, max(s.max, s.stat.Hist.Max()))
 	s.stat.Hist, s.stat.Bytes = exact.Hist, s.bytes
 }
 

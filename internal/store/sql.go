@@ -61,6 +61,7 @@ var readPragmas = map[string]bool{
 	"table_info": true, "table_xinfo": true, "table_list": true, "index_list": true, "index_info": true,
 	"index_xinfo": true, "foreign_key_list": true, "database_list": true, "function_list": true,
 	"collation_list": true, "module_list": true, "pragma_list": true, "compile_options": true,
+	"integrity_check": true, "quick_check": true,
 	"user_version": false, "application_id": false, "page_count": false, "page_size": false,
 	"freelist_count": false, "schema_version": false, "encoding": false, "journal_mode": false,
 }
@@ -233,7 +234,7 @@ func explainSQL(ctx context.Context, err error, limits Limits) error {
 		return fmt.Errorf("the query was stopped after %v; narrow it (timestamp BETWEEN ...) or raise --timeout", limits.Timeout)
 	case ctx.Err() != nil:
 		return fmt.Errorf("the query was stopped: %w", ctx.Err())
-	case code == sqlite3.SQLITE_AUTH || strings.Contains(err.Error(), "prohibited in this"):
+	case code == sqlite3.SQLITE_AUTH || code == sqlite3.SQLITE_READONLY || strings.Contains(err.Error(), "modif"):
 		return errors.New("only reading is allowed: this statement writes, attaches a file or changes a setting")
 	case code == sqlite3.SQLITE_TOOBIG:
 		return errors.New("a text or blob grew beyond 1 MiB; make it shorter (substr) or aggregate less into one value")

@@ -74,7 +74,7 @@ type Writer struct {
 
 	dirty      map[int64]bool // minutes with seconds newer than their roll-up
 	newest     int64          // newest second with statistics
-	chunkBytes int64          // size of all stored chunks
+	chunkBytes int64          // space of all stored chunks
 }
 
 type chunkRow struct {
@@ -257,12 +257,12 @@ func (w *Writer) configure(ctx context.Context) error {
 // resume finds where the last session stopped.
 func (w *Writer) resume(ctx context.Context) error {
 	var lastMinute int64
-	err := w.conn.QueryRowContext(ctx, `SELECT
+	err := w.conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT
 		(SELECT coalesce(max(id), 0) + 1 FROM event_chunks),
-		(SELECT coalesce(sum(length(data)), 0) FROM event_chunks),
+		(SELECT coalesce(sum(length(data) / %d + 1), 0) * %d FROM event_chunks),
 		coalesce((SELECT seq + n FROM event_chunks WHERE node = ? ORDER BY id DESC LIMIT 1), 1),
 		(SELECT coalesce(max(second), 0) FROM call_stats),
-		(SELECT coalesce(max(minute), -60) FROM call_stats_minute)`, w.opts.Node).
+		(SELECT coalesce(max(minute), -60) FROM call_stats_minute)`, pageRoom, pageSize), w.opts.Node).
 		Scan(&w.nextID, &w.chunkBytes, &w.openSeq, &w.newest, &lastMinute)
 	if err != nil {
 		return err
