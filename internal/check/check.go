@@ -37,7 +37,8 @@ type Row struct {
 
 // Options says what to look at besides the machine itself.
 type Options struct {
-	DB string // the database that trace would write; empty leaves the row out
+	DB      string // the database that trace would write
+	DBError error  // why there is no telling which; nil if DB is set
 }
 
 // Run looks at the machine.
@@ -47,11 +48,11 @@ func Run(ctx context.Context, o Options) Report {
 	f.guess()
 	f.lookForCUDA(proc.FS{Cache: &proc.Cache{}})
 	f.installed = proc.Installed()
-	rows := f.rows()
-	if o.DB != "" {
-		rows = append(rows, database(o.DB))
+	db := database(o.DB)
+	if o.DBError != nil {
+		db = Row{Name: "Database", Value: "not known", Detail: o.DBError.Error(), Remedy: otherDB}
 	}
-	return report(rows)
+	return report(append(f.rows(), db))
 }
 
 // guess fills in what the type information would have said.

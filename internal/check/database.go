@@ -10,6 +10,8 @@ import (
 
 const lowSpace = 1 << 30 // bytes; recording fills a disk faster than this is noticed
 
+const otherDB = "name one: --db PATH or INGERO_DB=PATH"
+
 // database says whether trace could write the file, without touching it. It
 // is not required: trace runs without recording as well.
 func database(path string) Row {
@@ -18,7 +20,7 @@ func database(path string) Row {
 	on := path
 	switch {
 	case err == nil && !st.Mode().IsRegular():
-		r.Detail, r.Remedy = "is not a file", "name another one: --db PATH or INGERO_DB=PATH"
+		r.Detail, r.Remedy = "is not a file", otherDB
 		return r
 	case err == nil:
 		r.Detail = fmt.Sprintf("%s recorded", size(uint64(st.Size())))
@@ -32,7 +34,7 @@ func database(path string) Row {
 	}
 	if err := unix.Access(on, unix.W_OK); err != nil {
 		r.Detail = fmt.Sprintf("%s: %v", on, err)
-		r.Remedy = "name another one: --db PATH or INGERO_DB=PATH; or trace with --record=false"
+		r.Remedy = otherDB + "; or trace with --record=false"
 		return r
 	}
 	var disk unix.Statfs_t

@@ -23,10 +23,7 @@ func checkCommand(env *Env) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, _, err := databasePath(env, db)
-			if err != nil {
-				return err
-			}
-			r := check.Run(cmd.Context(), check.Options{DB: path})
+			r := check.Run(cmd.Context(), check.Options{DB: path, DBError: err})
 			show := showCheck
 			if asJSON {
 				show = encodeCheck
