@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -55,12 +56,54 @@ func startCommand(t *tracer) (*command, error) {
 	if err := t.probe.Target(pid); err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill())
 	}
-	for _, b := range proc.Needed(path, cmd.Env) {
+	needed := proc.Needed(path, cmd.Env)
+	for _, b := range append(needed, nearby(cmd, needed)...) {
 		if err := t.found.attach(t, b); err != nil {
 			t.gap("%v", err)
 		}
 	}
 	return c, nil
+}
+
+// nearby looks for CUDA libraries that no ELF file names but that the command
+// is likely to open by itself: in LD_LIBRARY_PATH, beside the program and
+// beside the libraries it needs, and where its arguments point. The first
+// calls into a library that turns up elsewhere are missed, for the few
+// milliseconds until it is probed.
+func nearby(cmd *exec.Cmd, needed []proc.Binary) []proc.Binary {
+	places := []string{filepath.Dir(cmd.Path)}
+	for _, v := range cmd.Env {
+		if dirs, ok := strings.CutPrefix(v, "LD_LIBRARY_PATH="); ok {
+			places = append(places, filepath.SplitList(dirs)...)
+		}
+	}
+	for _, b := range needed {
+		places = append(places, filepath.Dir(b.Path))
+	}
+	for _, arg := range strings.Fields(strings.Join(cmd.Args[1:], " ")) { // words: sh -c has them all in one
+		if _, value, ok := strings.Cut(arg, "="); ok {
+			arg = value
+		}
+		places = append(places, arg, filepath.Dir(arg))
+	}
+	var found []proc.Binary
+	seen := map[string]bool{"": true, "/": true}
+	for _, dir := range places {
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		files, err := filepath.Glob(filepath.Join(dir, "libcuda*.so*"))
+		if err != nil {
+			continue // an argument that is no path
+		}
+		for _, f := range files {
+			if b, err := proc.OpenBinary(f); err == nil && proc.IsCUDA(f) {
+				found = append(found, b)
+			}
+		}
+	}
+	return found
 }
 
 // hold starts the program under ptrace, which stops it at exec, and lets it

@@ -25,7 +25,7 @@ func (t *tracer) header(v pipeline.View) []string {
 	out := []string{"", "  Ingero Trace  -  Live CUDA Event Stream"}
 	switch n := len(v.Processes); {
 	case n == 0 && v.Ended > 0:
-		out = append(out, fmt.Sprintf("  Target: %d processes ended", v.Ended))
+		out = append(out, "  Target: "+plural(v.Ended, "process", "processes")+", ended")
 	case n == 0 && len(t.found.procs) == 0:
 		out = append(out, "  Target: waiting for a CUDA process")
 	case n == 0:
@@ -48,6 +48,13 @@ func (t *tracer) header(v pipeline.View) []string {
 		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
 		"  Host probes: 3 attached", "")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(uint64(n)) + " " + many
 }
 
 func processList(procs []event.Process) string {
@@ -157,8 +164,11 @@ func host(v pipeline.View, col paint) []string {
 	var total uint64
 	for _, h := range v.Host {
 		total += h.Count
-		verb := map[string]string{"process_exec": "programs started", "process_exit": "processes exited", "process_fork": "processes created"}
-		t.add(h.Op.String(), thousands(h.Count), thousands(h.Count)+" "+verb[h.Op.String()])
+		detail := map[string][2]string{
+			"process_exec": {"program started", "programs started"}, "process_exit": {"process exited", "processes exited"},
+			"process_fork": {"process created", "processes created"},
+		}[h.Op.String()]
+		t.add(h.Op.String(), thousands(h.Count), plural(int(h.Count), detail[0], detail[1]))
 	}
 	return title("Host Context", total, t.lines(), col)
 }

@@ -22,6 +22,7 @@ type Window struct {
 	stamp    [recentSeconds]int64
 	host     map[event.Op]uint64
 	procs    map[uint32]Process
+	callers  map[uint32]bool // processes that made a traced call
 	snapshot event.Snapshot
 	seconds  int
 	dropped  uint64
@@ -29,7 +30,7 @@ type Window struct {
 
 // NewWindow returns an empty window.
 func NewWindow() *Window {
-	return &Window{total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}}
+	return &Window{total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}}
 }
 
 // Take adds a batch.
@@ -46,6 +47,7 @@ func (w *Window) Take(b *Batch) error {
 	}
 	for i := range b.Calls {
 		c := &b.Calls[i]
+		w.callers[c.PID] = true
 		t := w.total[c.Op]
 		if t == nil {
 			t = &stats.Calls{Op: c.Op}
@@ -85,7 +87,7 @@ type HostView struct {
 type View struct {
 	Ops       []OpView // busiest first, by source
 	Host      []HostView
-	Processes []Process // that live, by PID
+	Processes []Process // that made calls and live, by PID
 	Ended     int
 	Snapshot  event.Snapshot
 	Calls     uint64
@@ -132,9 +134,11 @@ func (w *Window) View(now int64) View {
 		v.Host = append(v.Host, HostView{op, w.host[op]})
 	}
 	for _, pid := range slices.Sorted(maps.Keys(w.procs)) {
-		if p := w.procs[pid]; p.Ended == 0 {
+		switch p := w.procs[pid]; {
+		case !w.callers[pid]: // a shell on the way to the job, a helper
+		case p.Ended == 0:
 			v.Processes = append(v.Processes, p)
-		} else {
+		default:
 			v.Ended++
 		}
 	}
