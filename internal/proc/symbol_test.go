@@ -195,3 +195,29 @@ func FuzzImage(f *testing.F) {
 		img.sites(event.Calls, []event.Lib{event.CUDART, event.LIBCUDA})
 	})
 }
+
+func TestAsFunction(t *testing.T) {
+	img := &image{order: le}
+	symbol := func(typ elf.SymType, section elf.SectionIndex, value uint64) []byte {
+		b := make([]byte, symSize)
+		b[4] = byte(elf.STB_GLOBAL)<<4 | byte(typ)
+		le.PutUint16(b[6:], uint16(section))
+		le.PutUint64(b[8:], value)
+		return b
+	}
+	for what, c := range map[string]struct {
+		b    []byte
+		want bool
+	}{
+		"function":                       {symbol(elf.STT_FUNC, 7, 0x1000), true},
+		"imported":                       {symbol(elf.STT_FUNC, elf.SHN_UNDEF, 0), false},
+		"imported, called by its stub":   {symbol(elf.STT_FUNC, elf.SHN_UNDEF, 0x1000), false},
+		"chosen at load time (IFUNC)":    {symbol(elf.STT_GNU_IFUNC, 7, 0x1000), false},
+		"variable":                       {symbol(elf.STT_OBJECT, 7, 0x1000), false},
+		"function that was not included": {symbol(elf.STT_FUNC, 7, 0), false},
+	} {
+		if _, _, ok := img.asFunction(c.b); ok != c.want {
+			t.Errorf("%s: got %v", what, ok)
+		}
+	}
+}
