@@ -66,7 +66,7 @@ func runLiveDemo(ctx context.Context, env *Env, o traceOptions) (err error) {
 		return fmt.Errorf("unpack the demo: %w", err)
 	}
 	if o.db == "" {
-		o.db = filepath.Join(dir, "demo.db")
+		o.db, o.scratch = filepath.Join(dir, "demo.db"), true
 	}
 	o.record, o.maxDB, o.node = true, "1g", "demo"
 	var truth bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/user"
 	"strconv"
 	"strings"
@@ -41,10 +42,11 @@ type traceOptions struct {
 	heartbeat string
 	command   []string
 
-	// Set by demo: where the command prints, a screen all the same, and who
-	// looks at the totals.
+	// Set by demo: where the command prints, a screen all the same, a database
+	// that is soon removed, and who looks at the totals.
 	commandOut io.Writer
 	screen     bool
+	scratch    bool
 	atEnd      func(pipeline.View)
 }
 
@@ -103,6 +105,7 @@ type tracePlan struct {
 	maxBytes  int64
 	emit      probe.Emit
 	libs      []proc.Binary
+	program   string // path of the command
 }
 
 // plan checks everything that can be checked before touching the system.
@@ -150,6 +153,11 @@ func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 	if o.pids == "" && len(o.command) == 0 {
 		if p.uid, err = targetUser(env, o.user); err != nil {
 			return nil, err
+		}
+	}
+	if len(o.command) > 0 {
+		if p.program, err = exec.LookPath(o.command[0]); err != nil {
+			return nil, fmt.Errorf("start the command: %w", err)
 		}
 	}
 	for _, path := range o.libs {
@@ -251,7 +259,7 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 		return err
 	}
 	if plan.atEnd != nil {
-		plan.atEnd(t.window.View(time.Now().Unix()))
+		plan.atEnd(t.window.View())
 	}
 	if t.command != nil {
 		return t.command.result(ctx)

@@ -29,11 +29,7 @@ type command struct {
 // instruction, while probes are set on every library it is going to load.
 // With sudo it runs as the user who called sudo, as it would without us.
 func startCommand(t *tracer) (*command, error) {
-	path, err := exec.LookPath(t.plan.command[0])
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", t.plan.command[0], err)
-	}
-	cmd := exec.Command(path, t.plan.command[1:]...)
+	cmd := exec.Command(t.plan.program, t.plan.command[1:]...)
 	cmd.Args[0] = t.plan.command[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = t.env.Stdin, t.env.Stdout, t.env.Stderr
 	if t.plan.commandOut != nil {
@@ -56,7 +52,7 @@ func startCommand(t *tracer) (*command, error) {
 	if err := t.probe.Target(pid); err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill())
 	}
-	needed := proc.Needed(path, cmd.Env)
+	needed := proc.Needed(cmd.Path, cmd.Env)
 	for _, b := range append(needed, nearby(cmd, needed)...) {
 		if err := t.found.attach(t, b); err != nil {
 			t.gap("%v", err)

@@ -75,7 +75,7 @@ func (o *output) summary(b *pipeline.Batch) {
 	if len(b.Calls) == 0 {
 		return
 	}
-	v := o.t.window.View(b.Second)
+	v := o.t.window.View()
 	fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",
 		time.Unix(b.Second, 0).Format("15:04:05"), thousands(calls), thousands(launches), thousands(v.Calls),
 		thousands(v.Recorded), thousands(v.Lost))
@@ -91,14 +91,14 @@ func (o *output) finish() {
 	if o.t.command != nil && o.t.plan.commandOut == nil {
 		w = o.t.env.Stderr // standard output belongs to the command
 	}
-	v := o.t.window.View(time.Now().Unix())
+	v := o.t.window.View()
 	col := paint(plain)
 	if o.screen && colours(o.t.env) {
 		col = ansi
 	}
 	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, col)...), "\n"))
-	if r := o.t.recorder; r != nil {
-		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query'\n", r.path)
+	if r := o.t.recorder; r != nil && !o.t.plan.scratch {
+		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query -d %s'\n", r.path, r.path)
 	}
 }
 

@@ -37,7 +37,7 @@ type tracer struct {
 // newTracer loads the kernel side and opens the store. Nothing is traced yet.
 func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 	t := &tracer{
-		env: env, plan: plan, status: st, fs: proc.FS{Cache: &proc.Cache{}}, window: pipeline.NewWindow(), began: time.Now(),
+		env: env, plan: plan, status: st, fs: proc.FS{Cache: &proc.Cache{}}, window: pipeline.NewWindow(time.Now), began: time.Now(),
 		waiting: map[int]bool{},
 	}
 	// First what the user can mend without root: a PID that is not there.

@@ -44,7 +44,7 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		s.size = m
 	case tickMsg:
-		v := s.t.window.View(time.Time(m).Unix())
+		v := s.t.window.View()
 		s.lines = append(s.t.header(v), body(v, s.col)...)
 		s.scroll(0)
 		return s, tick()

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
@@ -24,13 +25,15 @@ type Window struct {
 	procs    map[uint32]Process
 	callers  map[uint32]bool // processes that made a traced call
 	snapshot event.Snapshot
-	seconds  int
 	dropped  uint64
+	now      func() time.Time
+	began    time.Time
+	latest   time.Time // when counts last arrived
 }
 
 // NewWindow returns an empty window.
-func NewWindow() *Window {
-	return &Window{total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}}
+func NewWindow(now func() time.Time) *Window {
+	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}}
 }
 
 // Take adds a batch.
@@ -45,6 +48,9 @@ func (w *Window) Take(b *Batch) error {
 			w.host[e.Op]++
 		}
 	}
+	if len(b.Calls) > 0 {
+		w.latest = w.now()
+	}
 	for i := range b.Calls {
 		c := &b.Calls[i]
 		w.callers[c.PID] = true
@@ -57,7 +63,6 @@ func (w *Window) Take(b *Batch) error {
 		k := b.Second % recentSeconds
 		if w.stamp[k] != b.Second {
 			w.stamp[k], w.recent[k] = b.Second, nil
-			w.seconds++
 		}
 		w.recent[k] = append(w.recent[k], *c)
 	}
@@ -95,17 +100,18 @@ type View struct {
 	Lost      uint64
 }
 
-// View returns the state after the given second.
-func (w *Window) View(now int64) View {
+// View returns the state now.
+func (w *Window) View() View {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := w.now().Unix()
 	v := View{Snapshot: w.snapshot, Lost: w.dropped}
-	recent, seconds := map[event.Op]*stats.Histogram{}, 0
+	recent := map[event.Op]*stats.Histogram{}
+	wall := min(w.latest.Sub(w.began), recentSeconds*time.Second)
 	for k := range w.recent {
 		if w.stamp[k] == 0 || w.stamp[k] <= now-recentSeconds {
 			continue
 		}
-		seconds++
 		for _, c := range w.recent[k] {
 			if recent[c.Op] == nil {
 				recent[c.Op] = &stats.Histogram{}
@@ -118,7 +124,7 @@ func (w *Window) View(now int64) View {
 		if row.Recent == nil {
 			row.Recent = t.Hist
 		} else {
-			row.Wall = float64(row.Recent.Sum()) / (float64(seconds) * 1e9)
+			row.Wall = float64(row.Recent.Sum()) / float64(max(wall, 1))
 		}
 		h := t.Hist.Clone()
 		row.Hist = &h

@@ -72,6 +72,10 @@ func Load(cfg Config) (*Probe, error) {
 	if len(cfg.Calls) > event.MaxCalls {
 		return nil, fmt.Errorf("%d rows in the table of calls; the kernel side has room for %d", len(cfg.Calls), event.MaxCalls)
 	}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return nil, fmt.Errorf("the kernel does not describe its types (BTF): %w; "+
+			"tracing needs Linux 5.15 or newer, built with CONFIG_DEBUG_INFO_BTF=y: see 'ingero check'", err)
+	}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
 	}
