@@ -1,0 +1,286 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+// script is a Source that plays steps, one for each turn of the loop.
+type script struct {
+	steps    []step
+	at       int
+	released []string
+	stop     func()
+	detached bool
+}
+
+type step struct {
+	events []event.Event
+	life   []event.Life
+	calls  []stats.Calls // for the next Drain
+	exit   []stats.Calls // for the next Release
+}
+
+func (s *script) ReadCalls(events []event.Event, _ int, deadline time.Time) ([]event.Event, error) {
+	time.Sleep(time.Until(deadline))
+	if s.at < len(s.steps) {
+		events = append(events, s.steps[s.at].events...)
+	}
+	return events, nil
+}
+
+func (s *script) ReadProcesses() ([]event.Life, error) {
+	if s.at++; s.at >= len(s.steps) {
+		s.stop()
+	}
+	if s.at <= len(s.steps) {
+		return s.steps[s.at-1].life, nil
+	}
+	return nil, nil
+}
+
+func (s *script) Drain(f func(stats.Calls)) { s.give(f, func(x *step) *[]stats.Calls { return &x.calls }) }
+
+func (s *script) give(f func(stats.Calls), which func(*step) *[]stats.Calls) {
+	for i := range min(s.at, len(s.steps)) {
+		all := which(&s.steps[i])
+		for _, c := range *all {
+			f(c)
+		}
+		*all = nil
+	}
+}
+
+func (s *script) Release(pid uint32, startBoot uint64, f func(stats.Calls)) error {
+	s.released = append(s.released, fmt.Sprint(pid, "@", startBoot))
+	s.give(f, func(x *step) *[]stats.Calls { return &x.exit })
+	return nil
+}
+
+func (s *script) SetPolicy()    {}
+func (s *script) Detach() error { s.detached = true; return nil }
+
+// notes is a Sink that writes down what it gets.
+type notes struct {
+	mu    sync.Mutex
+	lines []string
+	fail  error
+}
+
+func (n *notes) Take(b *Batch) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range b.Processes {
+		line := fmt.Sprintf("process %d %s rank %d", p.PID, p.Comm, p.Rank.Rank)
+		if p.Ended != 0 {
+			line += fmt.Sprintf(" ended with %d", p.Status)
+		}
+		n.lines = append(n.lines, line)
+	}
+	for _, e := range b.Events {
+		n.lines = append(n.lines, fmt.Sprintf("event %d %v rank %d", e.PID, e.Op, e.Rank.Rank))
+	}
+	for _, c := range b.Calls {
+		n.lines = append(n.lines, fmt.Sprintf("calls %d %v %d", c.PID, c.Op, c.Hist.Count()))
+	}
+	if b.Last {
+		n.lines = append(n.lines, "last")
+	}
+	return n.fail
+}
+
+func play(t *testing.T, src *script, alive func(pid int) string, sinks ...Sink) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	src.stop = cancel
+	return Run(ctx, Config{
+		Source: src, Sinks: sinks, Now: time.Now,
+		Describe: func(pid int) (event.Process, error) {
+			if alive(pid) == "" {
+				return event.Process{}, errors.New("no such process")
+			}
+			return event.Process{PID: uint32(pid), Comm: alive(pid), Rank: event.Rank{Rank: int32(pid)}}, nil
+		},
+		Alive: func(p event.Process) bool { return alive(int(p.PID)) != "" },
+	})
+}
+
+func named(pid int) string {
+	if pid == 7 {
+		return "seven"
+	}
+	return ""
+}
+
+var launch = event.MakeOp(event.CUDA, 3)
+
+func counted(pid uint32, n uint64) stats.Calls {
+	h := &stats.Histogram{}
+	h.AddBucket(300, n)
+	return stats.Calls{PID: pid, Op: launch, Hist: h}
+}
+
+func TestLoop(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps []step
+		want  string
+	}{
+		"a process that is described once, and drained at the end": {
+			[]step{{events: []event.Event{{PID: 7, Op: launch}}}, {calls: []stats.Calls{counted(7, 3)}}},
+			"process 7 seven rank 7; event 7 cudaLaunchKernel rank 7; calls 7 cudaLaunchKernel 3; last",
+		},
+		"records that arrive after their process has ended keep its name": {
+			[]step{
+				{events: []event.Event{{PID: 7, Op: launch}}},
+				{life: []event.Life{{Kind: event.Exit, PID: 7, StartBoot: 5, Time: 99, Status: 9, Comm: "seven"}}, exit: []stats.Calls{counted(7, 2)}},
+				{events: []event.Event{{PID: 7, Op: launch}}},
+			},
+			"process 7 seven rank 7; event 7 cudaLaunchKernel rank 7; process 7 seven rank 7 ended with 9; " +
+				"event 7 process_exit rank -1; calls 7 cudaLaunchKernel 2; event 7 cudaLaunchKernel rank 7; last",
+		},
+		"a process that was gone before we looked is named by the kernel": {
+			[]step{{life: []event.Life{{Kind: event.Found, PID: 8, Comm: "short"}, {Kind: event.Exit, PID: 8, StartBoot: 1, Time: 5, Comm: "short"}}}},
+			"process 8 short rank -1; process 8 short rank -1 ended with 0; event 8 process_exit rank -1; last",
+		},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src, out := &script{steps: c.steps}, &notes{}
+				if err := play(t, src, named, out); err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.Join(out.lines, "; "); got != c.want {
+					t.Errorf("got  %s\nwant %s", got, c.want)
+				}
+				if !src.detached {
+					t.Error("the source was not detached")
+				}
+			})
+		})
+	}
+}
+
+// A process whose exit was not reported is found out and given back.
+func TestMissedExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(3 * time.Second)
+		alive := func(pid int) string {
+			if time.Now().After(end) {
+				return ""
+			}
+			return named(pid)
+		}
+		src, out := &script{steps: make([]step, 500)}, &notes{} // 25 s
+		src.steps[0].life = []event.Life{{Kind: event.Found, PID: 7, StartBoot: 5, Comm: "seven"}}
+		if err := play(t, src, alive, out); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(src.released, []string{"7@5"}) || !slices.Contains(out.lines, "process 7 seven rank 7 ended with 0") {
+			t.Errorf("released %v; %v", src.released, out.lines)
+		}
+	})
+}
+
+func TestFailingSinkStopsTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, broken := &script{steps: make([]step, 10)}, errors.New("broken")
+		if err := play(t, src, named, &notes{fail: broken}); !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+		if !src.detached {
+			t.Error("the source was not detached")
+		}
+	})
+}
+
+// slow is a Sink that waits to be let on.
+type slow struct {
+	notes
+	gate chan struct{}
+}
+
+func (s *slow) Take(b *Batch) error {
+	<-s.gate
+	return s.notes.Take(b)
+}
+
+func TestAsyncDropsEventsNotCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &slow{gate: make(chan struct{})}
+		var dropped uint64
+		a := NewAsync(sink, 3, func(err error) { t.Error(err) })
+		for i := range 4 { // each of two events: the second does not fit any more
+			b := &Batch{Events: []event.Event{{PID: 1, Op: launch}, {PID: 1, Op: launch}}, Calls: []stats.Calls{counted(1, uint64(i+1))}}
+			if err := a.Take(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.mu.Lock()
+		for _, b := range a.queue {
+			dropped += b.Dropped[launch]
+		}
+		a.mu.Unlock()
+		close(sink.gate)
+		a.Close()
+		events, calls := 0, 0
+		for _, l := range sink.lines {
+			if strings.HasPrefix(l, "event") {
+				events++
+			} else {
+				calls++
+			}
+		}
+		if events != 2 || calls != 4 || dropped != 6 {
+			t.Errorf("%d events, %d counts, %d dropped; want 2, 4, 6", events, calls, dropped)
+		}
+	})
+}
+
+func TestAsyncReportsTheFirstError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full, said := errors.New("full"), 0
+		sink := &notes{fail: full}
+		a := NewAsync(sink, 10, func(err error) {
+			if said++; !errors.Is(err, full) {
+				t.Error(err)
+			}
+		})
+		for range 3 {
+			if err := a.Take(&Batch{Last: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.Close()
+		if said != 1 || len(sink.lines) != 1 {
+			t.Errorf("said %d times, took %v", said, sink.lines)
+		}
+	})
+}
+
+func TestWindow(t *testing.T) {
+	now := time.Unix(1000, 0)
+	w := NewWindow(func() time.Time { return now })
+	add := func(second int64, n uint64) {
+		now = time.Unix(second+1, 0)
+		if err := w.Take(&Batch{Second: second, Calls: []stats.Calls{counted(1, n)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(1000, 5)
+	add(1030, 7)
+	add(1080, 11)
+	v := w.View()
+	if len(v.Ops) != 1 || v.Calls != 23 || v.Ops[0].Hist.Count() != 23 || v.Ops[0].Recent.Count() != 18 {
+		t.Errorf("%d calls in all, %d recent; want 23 and 18", v.Calls, v.Ops[0].Recent.Count())
+	}
+}
