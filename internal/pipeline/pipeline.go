@@ -156,7 +156,7 @@ func (l *loop) drain(now int64) {
 
 func (l *loop) count(c stats.Calls) {
 	if c.PID != 0 {
-		l.know(c.PID, c.Start)
+		l.know(c.PID, c.Start, event.Life{})
 	}
 	h := c.Hist.Clone() // the source uses its own again
 	c.Hist = &h
@@ -165,7 +165,7 @@ func (l *loop) count(c stats.Calls) {
 
 // live follows one step in the life of a process.
 func (l *loop) live(life event.Life) error {
-	p := l.know(life.PID, life.Start)
+	p := l.know(life.PID, life.Start, life)
 	p.startBoot = life.StartBoot
 	switch life.Kind {
 	case event.Fork:
@@ -183,9 +183,6 @@ func (l *loop) live(life event.Life) error {
 		}
 		l.end(p, life.Time, life.Status)
 	}
-	if !p.described && p.Ended == 0 {
-		l.describe(p, life)
-	}
 	return nil
 }
 
@@ -202,13 +199,14 @@ func (l *loop) end(p *known, at int64, status int32) {
 	}
 }
 
-// know returns the process, and looks it up the first time.
-func (l *loop) know(pid uint32, start int64) *known {
+// know returns the process, and looks it up the first time. What the kernel
+// said of it helps when it is gone already.
+func (l *loop) know(pid uint32, start int64, life event.Life) *known {
 	p := l.procs[pid]
 	if p == nil || (p.Ended != 0 && start > p.Ended) { // the number is used again
 		p = &known{Process: Process{Process: event.Process{PID: pid, Start: start, Rank: event.NoRank}}}
 		l.procs[pid] = p
-		l.describe(p, event.Life{})
+		l.describe(p, life)
 		l.last = nil
 	}
 	return p
@@ -235,7 +233,7 @@ func (l *loop) enrich() {
 	for i := range l.batch.Events {
 		e := &l.batch.Events[i]
 		if l.last == nil || l.last.PID != e.PID {
-			l.last = l.know(e.PID, 0)
+			l.last = l.know(e.PID, 0, event.Life{})
 		}
 		e.Rank = l.last.Rank
 	}

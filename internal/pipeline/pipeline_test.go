@@ -49,7 +49,9 @@ func (s *script) ReadProcesses() ([]event.Life, error) {
 	return nil, nil
 }
 
-func (s *script) Drain(f func(stats.Calls)) { s.give(f, func(x *step) *[]stats.Calls { return &x.calls }) }
+func (s *script) Drain(f func(stats.Calls)) {
+	s.give(f, func(x *step) *[]stats.Calls { return &x.calls })
+}
 
 func (s *script) give(f func(stats.Calls), which func(*step) *[]stats.Calls) {
 	for i := range min(s.at, len(s.steps)) {
