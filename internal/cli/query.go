@@ -98,7 +98,7 @@ func runQuery(ctx context.Context, env *Env, o queryOptions) error {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(env.Stdout).Encode(a)
+		return printJSON(env.Stdout, a)
 	}
 	hint := ""
 	if len(a.Ops)+len(a.Events) == 0 {
@@ -166,7 +166,7 @@ func runSQL(ctx context.Context, env *Env, o queryOptions) error {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(env.Stdout).Encode(t)
+		return printJSON(env.Stdout, t)
 	}
 	return showTable(env.Stdout, t)
 }
@@ -187,4 +187,11 @@ func showTable(w io.Writer, t *query.Table) error {
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err
+}
+
+// printJSON prints v on one line, with names like <module> as they are.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"modernc.org/sqlite/vtab"
 )
@@ -53,7 +54,7 @@ func (r *colRange) holds(v int64) bool {
 }
 
 // Filter starts a scan: plan and vals are what BestIndex chose.
-func (c *cursor) Filter(_ int, plan string, vals []vtab.Value) error {
+func (c *cursor) Filter(order int, plan string, vals []vtab.Value) error {
 	c.ranges, c.eof = c.ranges[:0], false
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	for k, v := range vals {
@@ -79,6 +80,9 @@ func (c *cursor) Filter(_ int, plan string, vals []vtab.Value) error {
 	var err error
 	if c.ids, err = chunkIDs(c.src.ctx, c.src.db, from, to); err != nil {
 		return c.fail(err)
+	}
+	if order == newestFirst {
+		slices.Reverse(c.ids)
 	}
 	c.n, c.i = 0, -1
 	return c.Next()

@@ -12,6 +12,7 @@ import (
 type generator struct {
 	r     *rand.Rand
 	at    int64
+	gap   float64 // mean time between events, ns
 	calls []event.Call
 }
 
@@ -19,7 +20,7 @@ type generator struct {
 const testStart = 1767225600e9
 
 func newGenerator(seed uint64) *generator {
-	g := &generator{r: rand.New(rand.NewPCG(seed, 1)), at: testStart}
+	g := &generator{r: rand.New(rand.NewPCG(seed, 1)), at: testStart, gap: 10_000}
 	for _, name := range []string{"cudaLaunchKernel", "cuLaunchKernel", "cudaMemcpyAsync", "cudaStreamSync", "cudaMalloc", "cudaFree"} {
 		for _, c := range event.Calls {
 			if c.Name == name {
@@ -31,7 +32,7 @@ func newGenerator(seed uint64) *generator {
 }
 
 func (g *generator) next(e *event.Event) {
-	g.at += int64(1000 + g.r.ExpFloat64()*9000)
+	g.at += int64(g.gap * (0.1 + 0.9*g.r.ExpFloat64()))
 	p := uint32(g.r.IntN(4))
 	call := g.calls[min(g.r.IntN(12), len(g.calls)*2-1)/2]
 	if g.r.IntN(2) == 0 {

@@ -209,6 +209,9 @@ func argValue(arg func(*event.Event) uint64) func(*cursor) (vtab.Value, error) {
 
 type table struct{ src *source }
 
+// newestFirst is the plan that visits chunks from the last to the first.
+const newestFirst = 1
+
 // Where a plan's arguments go: the column's name is an index into
 // eventColumns, the operator one of these letters.
 var planOps = map[vtab.ConstraintOp]byte{vtab.OpEQ: '=', vtab.OpGT: '>', vtab.OpGE: '>', vtab.OpLT: '<', vtab.OpLE: '<'}
@@ -237,6 +240,10 @@ func (t *table) BestIndex(in *vtab.IndexInfo) error {
 			in.EstimatedCost /= 2 // the columns are still unpacked
 			in.EstimatedRows /= 10
 		}
+	}
+	if len(in.OrderBy) > 0 && in.OrderBy[0].Desc && eventColumns[max(in.OrderBy[0].Column, 0)].name == "timestamp" {
+		// SQLite still sorts, but with LIMIT it drops older events at a glance.
+		in.IdxNum = newestFirst
 	}
 	in.EstimatedRows = max(in.EstimatedRows, 1)
 	in.IdxStr = string(plan)
