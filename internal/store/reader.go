@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -15,7 +16,8 @@ import (
 // while a Writer records into it and after a Writer was killed. It holds
 // nothing open between questions and may be used by many goroutines.
 type Reader struct {
-	path string
+	name string // as given
+	path string // without symbolic links: the log lies beside the real file
 	kind kind
 }
 
@@ -39,7 +41,10 @@ func Open(path string) (*Reader, error) {
 	case info.Size() > 0 && info.Size() < minSQLite:
 		return nil, fmt.Errorf("open database %s: not an SQLite database (%w); give another path with --db", path, ErrNotOurs)
 	}
-	r := &Reader{path: path}
+	r := &Reader{name: path, path: path}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		r.path = real
+	}
 	err = r.do(context.Background(), func(ctx context.Context, c *readConn) error {
 		r.kind, err = identify(ctx, c, path)
 		return err
@@ -54,7 +59,7 @@ func Open(path string) (*Reader, error) {
 }
 
 // Path returns the path the Reader was opened with.
-func (r *Reader) Path() string { return r.path }
+func (r *Reader) Path() string { return r.name }
 
 // Recording reports whether this is a recording of an older ingero, which
 // knows less: totals by the minute, percentiles of stored events only.
@@ -79,19 +84,27 @@ type readConn struct {
 // do runs f on a connection of its own, and again if the file changed in a
 // way that f could not see; f starts anew each time.
 func (r *Reader) do(ctx context.Context, f func(context.Context, *readConn) error) error {
-	for {
+	for try := 1; ; try++ {
 		params, immutable := r.params()
 		before, err := os.Stat(r.path)
 		if err != nil {
 			return fmt.Errorf("open database: %w", err)
 		}
 		err = r.once(ctx, params, f)
-		if !immutable || ctx.Err() != nil {
+		if ctx.Err() != nil || try == 5 {
 			return err
 		}
-		// A writer that began meanwhile may have moved pages under us.
 		after, statErr := os.Stat(r.path)
-		if statErr != nil || (after.Size() == before.Size() && after.ModTime().Equal(before.ModTime())) {
+		if statErr != nil {
+			return err
+		}
+		_, nowImmutable := r.params()
+		switch {
+		case immutable && (after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime())):
+			// A writer that began meanwhile may have moved pages under us.
+		case !immutable && nowImmutable && err != nil:
+			// The writer ended and took its log along before we had it open.
+		default:
 			return err
 		}
 	}
@@ -123,7 +136,7 @@ func (r *Reader) explain(err error) error {
 		_, walErr := os.Stat(r.path + "-wal")
 		_, shmErr := os.Stat(r.path + "-shm")
 		if walErr == nil && shmErr != nil {
-			return fmt.Errorf("open database %s: its log %[1]s-wal needs %[1]s-shm; copy all three files together, or make an empty one", r.path)
+			return fmt.Errorf("open database %s: its log %[1]s-wal cannot be read without %[1]s-shm; copy all three files together, or run 'touch %[1]s-shm'", r.path)
 		}
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY,
 		sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY:

@@ -124,6 +124,9 @@ func Create(path string, opts Options) (*Writer, error) {
 			return nil, err
 		}
 	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	if err := refuse(path); err != nil {
 		return nil, err
 	}
@@ -220,6 +223,10 @@ func (w *Writer) start(made bool) error {
 	if err := w.beginSession(ctx); err != nil {
 		return explain("write", w.path, err)
 	}
+	// Whatever happens next, the file alone is a database of ours.
+	if err := w.checkpoint(ctx, "PASSIVE"); err != nil {
+		return err
+	}
 	if !made {
 		return nil // SQLite gives the log files to the owner of the database
 	}
@@ -310,12 +317,17 @@ func (w *Writer) Close() error {
 		err = w.endSession(context.Background())
 	}
 	if err == nil {
-		// A reader may be in the way of truncating; the next writer does it.
-		var busy, pages, moved int
-		err = w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
-		if err != nil {
-			err = explain("write", w.path, err)
-		}
+		err = w.checkpoint(context.Background(), "TRUNCATE")
 	}
 	return errors.Join(err, w.abandon())
+}
+
+// checkpoint moves the log into the database, as far as readers let it.
+func (w *Writer) checkpoint(ctx context.Context, mode string) error {
+	var busy, pages, moved int
+	err := w.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &pages, &moved)
+	if err != nil {
+		return explain("write", w.path, err)
+	}
+	return nil
 }
