@@ -32,6 +32,7 @@ type tracer struct {
 	waiting  map[int]bool // processes given by --pid that still live
 	stop     context.CancelFunc
 	began    time.Time
+	cost     time.Duration // what the probes add to a call on this machine
 }
 
 // newTracer loads the kernel side and opens the store. Nothing is traced yet.
@@ -60,6 +61,9 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 	}); err != nil {
 		return nil, err
 	}
+	if t.cost, err = t.probe.MeasureCost(); err != nil {
+		t.status.debugf("%v", err)
+	}
 	if err := t.prepare(); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
@@ -68,7 +72,7 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 
 func ringBytes(e probe.Emit) int {
 	if e == probe.EmitAll {
-		return 128 << 20 // about two seconds of the fastest calls
+		return 64 << 20 // about a second of the fastest calls
 	}
 	return 8 << 20
 }
@@ -282,9 +286,13 @@ func (r *recorder) describe(b *pipeline.Batch) {
 	case m := <-r.machine:
 		r.setMachine(m)
 	default:
-		if len(b.Dropped) == 0 {
+		if len(b.Calls) == 0 && !b.Last {
 			return
 		}
+	}
+	if r.t.cost > 0 {
+		share := r.t.window.Overhead(r.t.cost)
+		r.session.Overhead = &share
 	}
 	r.writer.Session(r.session)
 }

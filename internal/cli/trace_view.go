@@ -47,7 +47,8 @@ func (t *tracer) header(v pipeline.View) []string {
 	return append(out,
 		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
-		"  Host probes: 3 attached", "")
+		"  Host probes: 3 attached",
+		fmt.Sprintf("  Cost: %s a call, %.1f%% of the traced processes' time", shortTime(uint64(t.cost)), 100*t.window.Overhead(t.cost)), "")
 }
 
 func plural(n int, one, many string) string {

@@ -281,6 +281,13 @@ func TestWindow(t *testing.T) {
 	add(1000, 5)
 	add(1030, 7)
 	add(1080, 11)
+	if err := w.Take(&Batch{Processes: []Process{{Process: event.Process{PID: 1, Start: time.Unix(1071, 0).UnixNano()}}}}); err != nil {
+		t.Fatal(err)
+	}
+	// 23 calls of 1 ms in the ten seconds that the process lived.
+	if got := w.Overhead(time.Millisecond); got != 0.0023 {
+		t.Errorf("overhead %g, want 0.0023", got)
+	}
 	v := w.View()
 	if len(v.Ops) != 1 || v.Calls != 23 || v.Ops[0].Hist.Count() != 23 || v.Ops[0].Recent.Count() != 18 {
 		t.Errorf("%d calls in all, %d recent; want 23 and 18", v.Calls, v.Ops[0].Recent.Count())

@@ -100,6 +100,29 @@ type View struct {
 	Lost      uint64
 }
 
+// Overhead is the share of the traced processes' time that probes took, when
+// each call costs so much. It counts only processes that made calls.
+func (w *Window) Overhead(perCall time.Duration) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var calls, lived float64
+	for _, t := range w.total {
+		calls += float64(t.Hist.Count())
+	}
+	for pid := range w.callers {
+		p := w.procs[pid]
+		end := w.latest.UnixNano()
+		if p.Ended != 0 {
+			end = p.Ended
+		}
+		lived += float64(max(end-max(p.Start, w.began.UnixNano()), 0))
+	}
+	if lived == 0 {
+		return 0
+	}
+	return calls * float64(perCall) / lived
+}
+
 // View returns the state now.
 func (w *Window) View() View {
 	w.mu.Lock()

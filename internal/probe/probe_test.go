@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf/link"
 
+	"ingero/internal/bpftest"
 	"ingero/internal/event"
 	"ingero/internal/proc"
 	"ingero/internal/stats"
@@ -389,4 +390,33 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("decoded %+v", e)
 		}
 	})
+}
+
+// The cost is that of this machine, and measuring it leaves nothing behind.
+func TestMeasureCost(t *testing.T) {
+	bpftest.NeedBPF(t)
+	p, err := Load(Config{Calls: event.Calls, Everyone: true, Emit: EmitAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	cost, err := p.MeasureCost()
+	took := time.Since(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Traced(os.Getpid()) {
+		t.Error("we are still traced ourselves")
+	}
+	if e, err := p.ReadCalls(nil, 1, time.Now()); err != nil || len(e) > 0 {
+		t.Errorf("records left behind: %v, %v", e, err)
+	}
+	p.Drain(func(c stats.Calls) { t.Errorf("counts left behind: %+v", c) })
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v a call, measured in %v", cost, took)
+	if cost < 100*time.Nanosecond || cost > 100*time.Microsecond {
+		t.Errorf("%v a call", cost)
+	}
 }

@@ -1,0 +1,135 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"ingero/internal/event"
+	"ingero/internal/proc"
+)
+
+// probed is a function that does nothing (probed_*.s). It is probed to learn
+// what a probe costs on this machine. It has no frame and no safe point, so
+// the Go runtime never looks at its return address while a return probe has
+// replaced it.
+func probed()
+
+var probedAt uintptr // its first instruction
+
+// costRow is the row that the probes of the measurement use. It is not in
+// the table, so nothing of it is ever reported.
+const costRow = event.MaxCalls - 1
+
+// MeasureCost calls a function of our own with and without the probes and
+// returns what they add to a call. It takes a few milliseconds and must come
+// before anything is traced.
+func (p *Probe) MeasureCost() (time.Duration, error) {
+	if len(p.calls) > costRow {
+		return 0, errors.New("measure the cost of a probe: the table of calls is full")
+	}
+	done, cost := make(chan error), time.Duration(0)
+	go func() {
+		// The kernel keeps state of this thread: never unlocked, it ends here.
+		runtime.LockOSThread()
+		var err error
+		cost, err = p.measureCost()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return 0, fmt.Errorf("measure the cost of a probe: %w", err)
+	}
+	return cost, nil
+}
+
+func (p *Probe) measureCost() (time.Duration, error) {
+	at, err := fileOffset(probedAt)
+	if err != nil {
+		return 0, err
+	}
+	ex, err := link.OpenExecutable("/proc/self/exe")
+	if err != nil {
+		return 0, err
+	}
+	bare := perCall()
+	// Removed with all others at the end: removing takes longer than measuring.
+	if err := p.attachOne(ex, proc.Site{Row: costRow, Symbol: "probed", Offset: at}); err != nil {
+		return 0, err
+	}
+	if err := p.Target(os.Getpid()); err != nil {
+		return 0, err
+	}
+	watched := perCall()
+	return max(watched-bare, 0), p.forget(uint32(os.Getpid()))
+}
+
+// perCall is the time of one call: the best of a few series, since whatever
+// disturbs one only makes it longer.
+func perCall() time.Duration {
+	const calls, series = 200, 10
+	times := make([]time.Duration, series)
+	for i := range times {
+		began := time.Now()
+		for range calls {
+			probed()
+		}
+		times[i] = time.Since(began) / calls
+	}
+	slices.Sort(times)
+	return times[series/4]
+}
+
+// forget removes every trace of the measurement.
+func (p *Probe) forget(pid uint32) error {
+	errs := []error{p.objs.Targets.Delete(pid)}
+	if err := p.objs.CellIndex.Delete(bpfCellKey{Tgid: pid, Row: costRow}); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		errs = append(errs, err)
+	}
+	for i := event.MaxCalls; i < len(p.cells); i++ {
+		if c := &p.cells[i]; c.Tgid == pid {
+			p.buckets[i] = bpfBucketRow{}
+			*c = bpfCell{}
+			errs = append(errs, p.objs.FreeCells.Put(nil, uint32(i)))
+		}
+	}
+	p.records.SetDeadline(time.Unix(0, 1))
+	for {
+		err := p.records.ReadInto(&p.record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errors.Join(errs...)
+		}
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+	}
+}
+
+// fileOffset turns an address of this program into an offset in its file.
+func fileOffset(addr uintptr) (uint64, error) {
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line) // start-end perms offset dev inode path
+		if len(f) < 6 {
+			continue
+		}
+		start, end, _ := strings.Cut(f[0], "-")
+		lo, err1 := strconv.ParseUint(start, 16, 64)
+		hi, err2 := strconv.ParseUint(end, 16, 64)
+		offset, err3 := strconv.ParseUint(f[2], 16, 64)
+		if errors.Join(err1, err2, err3) == nil && uint64(addr) >= lo && uint64(addr) < hi {
+			return uint64(addr) - lo + offset, nil
+		}
+	}
+	return 0, fmt.Errorf("address %#x is not in /proc/self/maps", addr)
+}
