@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"modernc.org/sqlite/vtab"
 )
@@ -33,6 +34,9 @@ type cursor struct {
 	meta   *sql.Stmt
 	data   *sql.Stmt
 	blob   []byte
+
+	groups     *grouping // nil: in the order of the chunks
+	nodeNumber int64     // of node, in groups
 }
 
 type unpacked struct {
@@ -55,7 +59,8 @@ func (r *colRange) holds(v int64) bool {
 
 // Filter starts a scan: plan and vals are what BestIndex chose.
 func (c *cursor) Filter(order int, plan string, vals []vtab.Value) error {
-	c.ranges, c.eof = c.ranges[:0], false
+	c.ranges, c.eof, c.groups = c.ranges[:0], false, nil
+	plan, columns, _ := strings.Cut(plan, "|")
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	for k, v := range vals {
 		if 2*k+1 >= len(plan) {
@@ -81,8 +86,19 @@ func (c *cursor) Filter(order int, plan string, vals []vtab.Value) error {
 	if c.ids, err = chunkIDs(c.src.ctx, c.src.db, from, to); err != nil {
 		return c.fail(err)
 	}
-	if order == newestFirst {
+	switch order {
+	case newestFirst:
 		slices.Reverse(c.ids)
+	case byGroup:
+		groups := newGrouping(columns)
+		if err := groups.collect(c); err != nil {
+			return c.fail(err)
+		}
+		c.groups, c.eof = groups, len(groups.groups) == 0
+		if c.eof {
+			return nil
+		}
+		c.ids = groups.groups[0].ids
 	}
 	c.n, c.i = 0, -1
 	return c.Next()
@@ -137,7 +153,11 @@ func (c *cursor) matches() (bool, error) {
 			return false, err
 		}
 	}
-	return true, nil
+	if c.groups == nil {
+		return true, nil
+	}
+	key, err := c.groups.key(c)
+	return err == nil && key == c.groups.groups[0].key, err
 }
 
 func (c *cursor) nextChunk() (err error) {
@@ -150,6 +170,10 @@ func (c *cursor) nextChunk() (err error) {
 		}
 	}
 	for {
+		if g := c.groups; len(c.ids) == 0 && g != nil && len(g.groups) > 1 {
+			g.groups = g.groups[1:]
+			c.ids = g.groups[0].ids
+		}
 		if len(c.ids) == 0 {
 			c.eof = true
 			return nil
@@ -164,6 +188,9 @@ func (c *cursor) nextChunk() (err error) {
 		}
 		if c.n < 0 || c.n > maxEvents {
 			return fmt.Errorf("%w: %d events", errChunk, c.n)
+		}
+		if c.groups != nil {
+			c.nodeNumber = c.groups.node(c.node)
 		}
 		c.i, c.loaded = 0, false
 		for k := range c.cols {

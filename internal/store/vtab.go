@@ -209,8 +209,11 @@ func argValue(arg func(*event.Event) uint64) func(*cursor) (vtab.Value, error) {
 
 type table struct{ src *source }
 
-// newestFirst is the plan that visits chunks from the last to the first.
-const newestFirst = 1
+// Plans other than visiting chunks in the order they were stored.
+const (
+	newestFirst = 1 // from the last to the first
+	byGroup     = 2 // group by group; the plan ends with the columns
+)
 
 // Where a plan's arguments go: the column's name is an index into
 // eventColumns, the operator one of these letters.
@@ -247,6 +250,16 @@ func (t *table) BestIndex(in *vtab.IndexInfo) error {
 	}
 	in.EstimatedRows = max(in.EstimatedRows, 1)
 	in.IdxStr = string(plan)
+	if columns, ok := groupPlan(in.OrderBy); ok {
+		few, err := newGrouping(columns).few(t.src)
+		if err != nil {
+			t.src.err = err
+			return err
+		}
+		if few {
+			in.IdxNum, in.IdxStr, in.OrderByConsumed = byGroup, in.IdxStr+"|"+columns, true
+		}
+	}
 	return nil
 }
 
