@@ -1,8 +1,9 @@
 # Building needs Go only. 'generate' needs what .ci/run installs.
 export CGO_ENABLED = 0
-GOFLAGS_BUILD = -trimpath -ldflags "-s -w"
+X = -X ingero/internal/cli
+STAMP = $(X).version=$(shell git describe --tags --always) $(X).commit=$(shell git rev-parse --short HEAD) $(X).built=$(shell git log -1 --format=%cs)
 
-build:          ; go build $(GOFLAGS_BUILD) -o bin/ingero ./cmd/ingero
+build:          ; go build -trimpath -ldflags '-s -w $(STAMP)' -o bin/ingero ./cmd/ingero
 install: build  ; install -m 0755 bin/ingero /usr/local/bin/ingero
 generate:       ; go generate ./internal/probe && test/workload/build.sh
 test:           ; go test ./...

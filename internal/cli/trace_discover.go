@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os/user"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type discovery struct {
 	libs     []proc.Binary // attached, for the header
 	counts   map[event.Source]int
 	procs    []event.Process // CUDA processes found at the start
+	foreign  int             // CUDA processes of users who are not traced
 }
 
 // attachKnown attaches to the libraries of running processes, to those that
@@ -94,12 +96,32 @@ func (d *discovery) scan(t *tracer) error {
 	if err != nil {
 		return err
 	}
+	d.foreign = 0
 	for _, pid := range pids {
 		if t.wants(pid) {
 			d.look(t, pid)
+		} else if libs, err := t.fs.CUDA(pid); err == nil && len(libs) > 0 {
+			d.foreign++
 		}
 	}
 	return nil
+}
+
+// waiting says what we wait for when nothing is there to trace yet.
+func (d *discovery) waiting(t *tracer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.plan.uid == nil || len(d.procs) > 0 {
+		return
+	}
+	name := fmt.Sprintf("user %d", *t.plan.uid)
+	if u, err := user.LookupId(fmt.Sprint(*t.plan.uid)); err == nil {
+		name = u.Username
+	}
+	t.status.say("no CUDA process of %s yet: waiting for one", name)
+	if d.foreign > 0 {
+		t.status.say("%s of other users: trace them with --user NAME or --pid", plural(d.foreign, "CUDA process", "CUDA processes"))
+	}
 }
 
 // look attaches to whatever one process maps.

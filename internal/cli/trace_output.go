@@ -24,7 +24,6 @@ type output struct {
 	t      *tracer
 	queue  *pipeline.Async // nil unless calls are printed one by one
 	screen bool
-	last   time.Time
 	lines  *printer
 }
 
@@ -55,15 +54,15 @@ func (o *output) Take(b *pipeline.Batch) error {
 	if o.screen || (o.t.command != nil && o.t.plan.commandOut == nil) {
 		return nil
 	}
-	if now := time.Now(); now.Sub(o.last) >= time.Second {
-		o.last = now
-		o.summary(b)
-	}
+	o.summary(b)
 	return nil
 }
 
 // summary prints one line about the second that has passed.
 func (o *output) summary(b *pipeline.Batch) {
+	if len(b.Calls) == 0 {
+		return
+	}
 	var calls, launches uint64
 	for _, c := range b.Calls {
 		n := c.Hist.Count() - c.Nested
@@ -71,9 +70,6 @@ func (o *output) summary(b *pipeline.Batch) {
 		if c.Op.Class() == event.Launch {
 			launches += n
 		}
-	}
-	if len(b.Calls) == 0 {
-		return
 	}
 	v := o.t.window.View()
 	fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",

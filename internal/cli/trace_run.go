@@ -101,6 +101,7 @@ func (t *tracer) start() error {
 		}
 		t.command = c
 	}
+	t.found.waiting(t)
 	t.status.say("probes attached: %d (%d gaps) in %d ms", t.probe.Sites(), t.found.gapCount, sinceExec(t.began).Milliseconds())
 	if t.command != nil {
 		t.command.resume()
