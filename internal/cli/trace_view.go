@@ -85,6 +85,9 @@ func body(v pipeline.View, col paint) []string {
 		out = append(out, calls(section.title, section.source, v, col)...)
 	}
 	out = append(out, host(v, col)...)
+	if v.Calls > 0 {
+		out = append(out, fmt.Sprintf("  %s calls counted, %s of them recorded one by one", thousands(v.Calls), thousands(v.Recorded)))
+	}
 	if v.Lost > 0 {
 		out = append(out, col("yellow", fmt.Sprintf("  ⚠ %s of %s records lost; counts and percentiles are complete all the same",
 			thousands(v.Lost), thousands(v.Recorded+v.Lost))))
