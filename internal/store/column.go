@@ -210,7 +210,7 @@ func appendStrings(dst []byte, texts []string, index []int64, d *dictionary) []b
 // decodeStrings reads a column of text; every index is valid in texts.
 func decodeStrings(dst []int64, b []byte, n int) (texts []string, index []int64, err error) {
 	count, w := binary.Uvarint(b)
-	if w <= 0 || count > uint64(len(b)) {
+	if w <= 0 || count > uint64(n) {
 		return nil, dst[:0], fmt.Errorf("%w: number of texts", errColumn)
 	}
 	b = b[w:]
