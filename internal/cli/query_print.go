@@ -117,8 +117,8 @@ func showAnswer(w io.Writer, r *store.Reader, a *query.Answer, why, hint string)
 
 func opsGrid(ops []query.Op) string {
 	g := grid{
-		heads: []string{"operation", "source", "count", "total", "p50", "p95", "p99", "max", "bytes", "errors"},
-		right: []bool{false, false, true, true, true, true, true, true, true, true},
+		heads: []string{"operation", "source", "count", "nested", "total", "p50", "p95", "p99", "max", "bytes", "errors"},
+		right: []bool{false, false, true, true, true, true, true, true, true, true, true},
 	}
 	perProcess := ops[0].PID != nil
 	if perProcess {
@@ -126,14 +126,17 @@ func opsGrid(ops []query.Op) string {
 		g.right = append([]bool{true, false}, g.right...)
 	}
 	for _, o := range ops {
-		bytes, errors := "", ""
+		nested, bytes, errors := "", "", ""
+		if o.Nested > 0 {
+			nested = thousands(o.Nested)
+		}
 		if o.Bytes > 0 {
 			bytes = shortBytes(o.Bytes)
 		}
 		if o.Errors > 0 {
 			errors = thousands(o.Errors)
 		}
-		row := []string{o.Op, o.Source, thousands(o.Count), shortTime(o.Total),
+		row := []string{o.Op, o.Source, thousands(o.Count), nested, shortTime(o.Total),
 			shortTime(o.P50), shortTime(o.P95), shortTime(o.P99), shortTime(o.Max), bytes, errors}
 		if perProcess {
 			row = append([]string{strconv.FormatUint(uint64(*o.PID), 10), printable(*o.Comm)}, row...)
