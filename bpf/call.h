@@ -3,42 +3,6 @@
  * the row of the call table, the row says what to capture. */
 #pragma once
 
-const volatile struct call_spec specs[MAX_CALLS] = {};
-const volatile u32 budget_per_slice = 160; /* sampled records a CPU may write in 8.4 ms */
-const volatile u32 wake_bytes = 1 << 22;   /* unread bytes at which the reader is woken */
-
-u32 emitting = EMIT_POLICY; /* an enum emit; user space may change it at any time */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 24); /* resized before load */
-} call_records SEC(".maps");
-
-struct budget {
-	u64 slice;
-	u64 used;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct budget);
-} budgets SEC(".maps");
-
-struct ctx_key {
-	u64 ctx;
-	u32 tgid, _pad;
-};
-
-/* Which device a CUDA context is on. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct ctx_key);
-	__type(value, u32);
-} contexts SEC(".maps");
-
 static __noinline struct thread *adopt_thread(struct task_struct *task, u32 row)
 {
 	struct thread *th;
@@ -105,93 +69,10 @@ int call_enter(struct pt_regs *ctx)
 	return 0;
 }
 
-/* Remembers which device the thread uses from now on. */
-static __noinline void select_device(struct thread *th, struct frame *f, u32 tgid, u64 made)
-{
-	const volatile struct call_spec *spec = &specs[f->row & (MAX_CALLS - 1)];
-	struct ctx_key key = { .ctx = spec->new_ctx ? made : f->handle, .tgid = tgid };
-	u32 device = f->device, *known;
-
-	if (spec->device) {
-		th->gpu = device;
-		return;
-	}
-	if (spec->new_ctx) {
-		bpf_map_update_elem(&contexts, &key, &device, BPF_ANY);
-		return;
-	}
-	known = bpf_map_lookup_elem(&contexts, &key);
-	if (known)
-		th->gpu = *known;
-}
-
-/* Takes one record from this CPU's budget. A race with a preempting thread
- * costs or gives one sample, never a count. */
-static __always_inline bool in_budget(u64 now)
-{
-	u32 zero = 0;
-	struct budget *b = bpf_map_lookup_elem(&budgets, &zero);
-
-	if (!b)
-		return false;
-	if (b->slice != now >> 23) {
-		b->slice = now >> 23;
-		b->used = 0;
-	}
-	return b->used++ < budget_per_slice;
-}
-
-static __always_inline bool wanted(struct cell *c, bool sampled, u64 dur, s32 ret, u64 now)
-{
-	if (emitting == EMIT_NONE)
-		return false;
-	if (emitting == EMIT_ALL || !sampled)
-		return true;
-	if ((c->slow_ns && dur >= c->slow_ns) || ret)
-		return in_budget(now);
-	if (c->skip) {
-		c->skip--;
-		return false;
-	}
-	if (c->stride)
-		c->skip = c->stride - 1;
-	return in_budget(now);
-}
-
-static __always_inline void record(struct cell *c, struct thread *th, struct frame *f, u64 handle, u64 dur, s32 ret,
-				   u32 depth)
-{
-	struct call_record *r = bpf_ringbuf_reserve(&call_records, sizeof(*r), 0);
-	u64 id = bpf_get_current_pid_tgid(), unread;
-
-	if (!r) {
-		__sync_fetch_and_add(&c->lost, 1);
-		return;
-	}
-	__sync_fetch_and_add(&c->recorded, 1);
-	r->start_ns = f->start_ns;
-	r->dur_ns = dur;
-	r->bytes = f->bytes;
-	r->handle = handle;
-	r->cgroup = bpf_get_current_cgroup_id();
-	r->pid = id >> 32;
-	r->tid = id;
-	r->ret = ret;
-	r->row = f->row;
-	r->depth = depth;
-	r->dir = f->dir;
-	r->gpu = th->gpu;
-	bpf_get_current_comm(r->comm, sizeof(r->comm));
-	unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
-	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
-	 * wake-up costs more than all the rest. */
-	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) ? BPF_RB_FORCE_WAKEUP :
-											  BPF_RB_NO_WAKEUP);
-}
-
-/* Counters are added to atomically even where they could be per CPU: a probe
+/* Counts one call and says if it is the slowest since user space last looked.
+ * Counters are added to atomically even where they could be per CPU: a probe
  * can be preempted by another thread between load and store. */
-static __always_inline void count(struct cell *c, u32 index, struct frame *f, u64 dur, s32 ret, u32 depth)
+static __always_inline bool count(struct cell *c, u32 index, struct frame *f, u64 dur, s32 ret, u32 depth)
 {
 	struct bucket_row *b = bpf_map_lookup_elem(&buckets, &index);
 	u32 i = bucket_of(dur);
@@ -205,8 +86,10 @@ static __always_inline void count(struct cell *c, u32 index, struct frame *f, u6
 		__sync_fetch_and_add(&c->nested, 1);
 	if (ret)
 		__sync_fetch_and_add(&c->errors, 1);
-	if (dur > c->max_ns)
-		c->max_ns = dur; /* a lost race leaves the highest bucket to tell */
+	if (dur <= c->max_ns)
+		return false;
+	c->max_ns = dur; /* a lost race leaves the highest bucket to tell */
+	return true;
 }
 
 SEC("uretprobe")
@@ -219,7 +102,7 @@ int call_exit(struct pt_regs *ctx)
 	const volatile struct call_spec *spec = &specs[row];
 	struct frame *f = NULL;
 	struct cell *c;
-	bool keep;
+	bool keep, slowest;
 	s32 ret;
 
 	if (!th)
@@ -240,8 +123,8 @@ found:
 	c = bpf_map_lookup_elem(&cells, &index);
 	if (!c)
 		return 0;
-	count(c, index, f, dur, ret, depth);
-	keep = wanted(c, spec->sampled, dur, ret, now);
+	slowest = count(c, index, f, dur, ret, depth);
+	keep = wanted(c, slowest || !spec->sampled, dur, ret, now);
 	handle = f->handle;
 	if (spec->out && !ret && (keep || spec->new_ctx))
 		bpf_probe_read_user(&handle, sizeof(handle), (void *)f->out);

@@ -6,6 +6,8 @@
 #include "histogram.h"
 #include "target.h"
 #include "cell.h"
+#include "device.h"
+#include "record.h"
 #include "call.h"
 #include "host/process.h"
 

@@ -2,6 +2,7 @@
 /* Which processes are traced, and the state kept for each of their threads. */
 #pragma once
 
+const volatile struct call_spec specs[MAX_CALLS] = {}; /* the table of calls */
 const volatile u32 enrolling = ENROLL_NAMED; /* an enum enroll */
 const volatile u32 enroll_uid = 0;
 

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
+/* Which calls are written one by one, for their stories. */
+#pragma once
+
+const volatile u32 budget_per_slice = 160; /* sampled records a CPU may write in 8.4 ms */
+const volatile u32 wake_bytes = 1 << 22;   /* unread bytes at which the reader is woken */
+
+u32 emitting = EMIT_POLICY; /* an enum emit; user space may change it at any time */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24); /* resized before load */
+} call_records SEC(".maps");
+
+struct budget {
+	u64 slice;
+	u64 used;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct budget);
+} budgets SEC(".maps");
+
+/* Takes one record from this CPU's budget. A race with a preempting thread
+ * costs or gives one sample, never a count. */
+static __always_inline bool in_budget(u64 now)
+{
+	u32 zero = 0;
+	struct budget *b = bpf_map_lookup_elem(&budgets, &zero);
+
+	if (!b)
+		return false;
+	if (b->slice != now >> 23) {
+		b->slice = now >> 23;
+		b->used = 0;
+	}
+	return b->used++ < budget_per_slice;
+}
+
+static __always_inline bool wanted(struct cell *c, bool always, u64 dur, s32 ret, u64 now)
+{
+	if (emitting == EMIT_NONE)
+		return false;
+	if (emitting == EMIT_ALL || always)
+		return true;
+	if ((c->slow_ns && dur >= c->slow_ns) || ret)
+		return in_budget(now);
+	if (c->skip) {
+		c->skip--;
+		return false;
+	}
+	if (c->stride)
+		c->skip = c->stride - 1;
+	return in_budget(now);
+}
+
+static __always_inline void record(struct cell *c, struct thread *th, struct frame *f, u64 handle, u64 dur, s32 ret,
+				   u32 depth)
+{
+	struct call_record *r = bpf_ringbuf_reserve(&call_records, sizeof(*r), 0);
+	u64 id = bpf_get_current_pid_tgid(), unread;
+
+	if (!r) {
+		__sync_fetch_and_add(&c->lost, 1);
+		return;
+	}
+	__sync_fetch_and_add(&c->recorded, 1);
+	r->start_ns = f->start_ns;
+	r->dur_ns = dur;
+	r->bytes = f->bytes;
+	r->handle = handle;
+	r->cgroup = bpf_get_current_cgroup_id();
+	r->pid = id >> 32;
+	r->tid = id;
+	r->ret = ret;
+	r->row = f->row;
+	r->depth = depth;
+	r->dir = f->dir;
+	r->gpu = th->gpu;
+	bpf_get_current_comm(r->comm, sizeof(r->comm));
+	unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
+	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
+	 * wake-up costs more than all the rest. */
+	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) ? BPF_RB_FORCE_WAKEUP :
+											  BPF_RB_NO_WAKEUP);
+}
