@@ -10,8 +10,12 @@ static __noinline struct thread *adopt_thread(struct task_struct *task, u32 row)
 	if (!is_target(task))
 		return NULL;
 	th = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!th)
+	if (!th) {
 		count_missed(row, false);
+		return NULL;
+	}
+	if (!th->since_ns)
+		open_books(th, bpf_ktime_get_ns(), RUNNING);
 	return th;
 }
 
@@ -28,6 +32,7 @@ int call_enter(struct pt_regs *ctx)
 	u64 args[8] = { 0, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx), PT_REGS_PARM4(ctx),
 			PT_REGS_PARM5(ctx), ARGUMENT_6(ctx) };
 	struct frame *f;
+	u64 now;
 
 	if (!th) {
 		th = adopt_thread(task, row);
@@ -64,8 +69,13 @@ int call_enter(struct pt_regs *ctx)
 	f->out = args[spec->out & 7];
 	f->device = args[(spec->device | spec->new_ctx) & 7];
 	f->dir = spec->kind ? args[spec->kind & 7] : spec->dir;
+	f->runnable_ns = th->runnable_ns;
+	f->blocked_ns = th->blocked_ns;
+	now = bpf_ktime_get_ns(); /* last: our own work is not the call's */
+	f->start_ns = now;
+	if (!depth)
+		settle(th, task, now); /* so far it was between calls */
 	th->depth = depth + 1;
-	f->start_ns = bpf_ktime_get_ns(); /* last: our own work is not the call's */
 	return 0;
 }
 
@@ -116,6 +126,8 @@ int call_exit(struct pt_regs *ctx)
 	}
 	return 0; /* the call began before we attached, or was seen twice */
 found:
+	if (!depth)
+		settle(th, task, now);
 	th->depth = depth;
 	dur = now - f->start_ns;
 	ret = PT_REGS_RC(ctx);

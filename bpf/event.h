@@ -8,6 +8,26 @@
 #define MAX_CELLS 2304 /* pairs of process and call; the first MAX_CALLS are shared */
 #define BUCKETS 1345  /* stats.Buckets */
 
+/* What a thread does, moment by moment. From DISK on it is blocked. */
+enum state {
+	RUNNING,  /* on a CPU */
+	RUNNABLE, /* wants a CPU */
+	DISK,
+	NETWORK,
+	LOCK,
+	GPU,
+	FAULT, /* a page fault that is not I/O */
+	RECLAIM, /* the kernel frees memory first */
+	SLEEP, /* on its own request */
+	CHILD, /* waits for a process to end */
+	STOPPED,
+	PIPE, /* waits for another local process */
+	OTHER,
+	STATES,
+	BY_FILE = STATES, /* in the table of system calls: ask what kind of file it is */
+	BY_POLL,
+};
+
 /* Which registers a call's probe captures: a row's event.Args. */
 struct call_spec {
 	u8 bytes, mul, shift, handle, out, kind, dir;
@@ -30,6 +50,8 @@ struct call_record {
 	u8 dir;
 	s16 gpu;
 	u8 _pad[6];
+	u64 runnable_ns; /* of dur_ns, waiting for a CPU */
+	u64 blocked_ns;  /* of dur_ns, waiting for something else */
 	char comm[16];
 };
 

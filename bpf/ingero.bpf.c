@@ -6,15 +6,19 @@
 #include "histogram.h"
 #include "target.h"
 #include "cell.h"
+#include "ledger.h"
 #include "device.h"
 #include "record.h"
 #include "call.h"
+#include "host/reason.h"
 #include "host/process.h"
+#include "host/sched.h"
 
 /* Kept so that bpf2go can make Go types of them. */
 struct call_record *unused_call_record __attribute__((unused));
 struct process_record *unused_process_record __attribute__((unused));
 enum process_kind *unused_process_kind __attribute__((unused));
+enum state *unused_state __attribute__((unused));
 enum emit *unused_emit __attribute__((unused));
 enum enroll *unused_enroll __attribute__((unused));
 

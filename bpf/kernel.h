@@ -26,15 +26,23 @@ struct pt_regs {
 };
 #define CALL_PUSHES 8 /* the call instruction leaves the return address on the stack */
 #define ARGUMENT_6(ctx) ((ctx)->r9)
+#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, orig_ax)
+#define SYSCALL_ARG1(regs) BPF_CORE_READ(regs, di)
+#define SYSCALL_ARG2(regs) BPF_CORE_READ(regs, si)
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
 	__u64 regs[31], sp, pc, pstate;
 };
 struct pt_regs {
 	struct user_pt_regs user_regs;
-};
+	u64 orig_x0;
+	s32 syscallno;
+} __attribute__((preserve_access_index));
 #define CALL_PUSHES 0 /* the return address is in a register */
-#define ARGUMENT_6(ctx) ((ctx)->user_regs.regs[5])
+#define ARGUMENT_6(ctx) (((struct user_pt_regs *)(ctx))->regs[5])
+#define SYSCALL_NUMBER(regs) ((s64)BPF_CORE_READ(regs, syscallno))
+#define SYSCALL_ARG1(regs) BPF_CORE_READ(regs, orig_x0)
+#define SYSCALL_ARG2(regs) BPF_CORE_READ(regs, user_regs.regs[1])
 #endif
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -44,13 +52,62 @@ typedef struct {
 struct signal_struct {
 	atomic_t live; /* threads that have not exited */
 };
+struct qstr {
+	const unsigned char *name;
+};
+struct dentry {
+	struct qstr d_name;
+};
+struct path {
+	struct dentry *dentry;
+};
+struct inode {
+	unsigned short i_mode;
+	u32 i_rdev;
+};
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
+#if defined(__TARGET_ARCH_x86)
+struct pcpu_hot {
+	int preempt_count;
+};
+#else
+struct thread_info {
+	struct {
+		u32 count;
+	} preempt;
+};
+#endif
 struct task_struct {
+#if defined(__TARGET_ARCH_arm64)
+	struct thread_info thread_info;
+#endif
+	unsigned int __state;
+	int on_cpu;
+	unsigned int in_iowait : 1;
+	struct files_struct *files;
 	int pid, tgid;
 	int exit_code;
 	u64 start_boottime;
 	char comm[16];
 	struct task_struct *group_leader, *real_parent;
 	struct signal_struct *signal;
+};
+struct bpf_iter_meta {
+	u64 session_id;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 #pragma clang attribute pop
 

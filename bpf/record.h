@@ -80,6 +80,8 @@ static __always_inline void record(struct cell *c, struct thread *th, struct fra
 	r->depth = depth;
 	r->dir = f->dir;
 	r->gpu = th->gpu;
+	r->runnable_ns = th->runnable_ns - f->runnable_ns;
+	r->blocked_ns = th->blocked_ns - f->blocked_ns;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
 	unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
 	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a

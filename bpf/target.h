@@ -32,14 +32,29 @@ struct frame {
 	u16 row;
 	u8 dir;
 	u8 _pad;
+	u64 runnable_ns; /* the thread's totals when the call began */
+	u64 blocked_ns;
 };
 
 struct thread {
 	u32 depth;
 	s16 gpu; /* the device ordinal last selected */
-	u16 _pad;
+	u16 exited;
 	struct frame frames[MAX_DEPTH];
 	u16 cells[MAX_CALLS]; /* this process's cell for each row; 0 is not looked up yet */
+	/* the ledger */
+	u32 state;
+	u32 cpu;         /* where it runs or waits to */
+	u64 since_ns;    /* settled up to here */
+	u64 began_ns;    /* when the state began */
+	u64 waiting_ns;  /* when it began to wait for this very CPU */
+	u64 runnable_ns; /* totals, for the split of each call */
+	u64 blocked_ns;
+	u64 waker;       /* tgid and tid of who ended the wait; 0 is not known */
+	char waker_comm[16];
+	u32 reclaiming;  /* inside direct reclaim */
+	u32 _pad;
+	u16 entries[2 * MAX_CALLS]; /* its ledger entry for each place, plus one */
 };
 
 struct {

@@ -13,10 +13,16 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
 	u32 tgid = child->tgid;
+	struct thread *th;
 	u8 yes = 1;
 
-	if (tgid == parent->tgid || !traced(parent->tgid))
-		return 0; /* a thread, or nobody we know */
+	if (!traced(parent->tgid))
+		return 0;
+	th = bpf_task_storage_get(&threads, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (th)
+		open_books(th, bpf_ktime_get_ns(), RUNNABLE);
+	if (tgid == parent->tgid)
+		return 0; /* a thread */
 	bpf_map_update_elem(&targets, &tgid, &yes, BPF_ANY);
 	tell_process(parent, PROCESS_FORK, tgid, NULL);
 	return 0;
@@ -30,8 +36,10 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	if (!traced(task->tgid))
 		return 0;
 	th = bpf_task_storage_get(&threads, task, NULL, 0);
-	if (th)
+	if (th) {
+		settle(th, task, bpf_ktime_get_ns());
 		th->depth = 0; /* no call survives its program */
+	}
 	tell_process(task, PROCESS_EXEC, task->real_parent->tgid, NULL);
 	return 0;
 }
@@ -47,6 +55,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		th = bpf_task_storage_get(&threads, task, NULL, 0);
 		if (th && th->depth)
 			tell_process(task, THREAD_DIED_IN_CALL, task->real_parent->tgid, &th->frames[0]);
+		if (th)
+			close_books(th, task);
 	}
 	if (task->signal->live.counter > 0)
 		return 0; /* other threads live on */

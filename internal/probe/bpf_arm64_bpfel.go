@@ -26,21 +26,23 @@ type bpfBudget struct {
 }
 
 type bpfCallRecord struct {
-	_       structs.HostLayout
-	StartNs uint64
-	DurNs   uint64
-	Bytes   uint64
-	Handle  uint64
-	Cgroup  uint64
-	Pid     uint32
-	Tid     uint32
-	Ret     int32
-	Row     uint16
-	Depth   uint8
-	Dir     uint8
-	Gpu     int16
-	Pad     [6]uint8
-	Comm    [16]int8
+	_          structs.HostLayout
+	StartNs    uint64
+	DurNs      uint64
+	Bytes      uint64
+	Handle     uint64
+	Cgroup     uint64
+	Pid        uint32
+	Tid        uint32
+	Ret        int32
+	Row        uint16
+	Depth      uint8
+	Dir        uint8
+	Gpu        int16
+	Pad        [6]uint8
+	RunnableNs uint64
+	BlockedNs  uint64
+	Comm       [16]int8
 }
 
 type bpfCallSpec struct {
@@ -106,10 +108,36 @@ const (
 	bpfEnrollENROLL_EVERYONE bpfEnroll = 2
 )
 
+type bpfLedgerEntry struct {
+	_             structs.HostLayout
+	StartBoottime uint64
+	Tgid          uint32
+	Tid           uint32
+	Place         uint32
+	Ended         uint32
+	Ns            [13]uint64
+	MaxNs         [13]uint64
+	Count         [13]uint64
+	Comm          [16]int8
+}
+
 type bpfMissed struct {
 	_        structs.HostLayout
 	TooDeep  uint64
 	NoThread uint64
+}
+
+type bpfPair struct {
+	_     structs.HostLayout
+	Ns    uint64
+	Count uint64
+	Comm  [16]int8
+}
+
+type bpfPairKey struct {
+	_      structs.HostLayout
+	Victim uint32
+	Other  uint32
 }
 
 type bpfProcessKind uint32
@@ -138,25 +166,81 @@ type bpfProcessRecord struct {
 	Comm          [16]int8
 }
 
+type bpfSlices struct {
+	_    structs.HostLayout
+	Next uint64
+	Ring [128]struct {
+		_     structs.HostLayout
+		EndNs uint64
+		Tgid  uint32
+		Tid   uint32
+		Comm  [16]int8
+	}
+}
+
+type bpfState uint32
+
+const (
+	bpfStateRUNNING  bpfState = 0
+	bpfStateRUNNABLE bpfState = 1
+	bpfStateDISK     bpfState = 2
+	bpfStateNETWORK  bpfState = 3
+	bpfStateLOCK     bpfState = 4
+	bpfStateGPU      bpfState = 5
+	bpfStateFAULT    bpfState = 6
+	bpfStateRECLAIM  bpfState = 7
+	bpfStateSLEEP    bpfState = 8
+	bpfStateCHILD    bpfState = 9
+	bpfStateSTOPPED  bpfState = 10
+	bpfStatePIPE     bpfState = 11
+	bpfStateOTHER    bpfState = 12
+	bpfStateSTATES   bpfState = 13
+	bpfStateBY_FILE  bpfState = 13
+	bpfStateBY_POLL  bpfState = 14
+)
+
 type bpfThread struct {
 	_      structs.HostLayout
 	Depth  uint32
 	Gpu    int16
-	Pad    uint16
+	Exited uint16
 	Frames [8]struct {
-		_       structs.HostLayout
-		Sp      uint64
-		Ip      uint64
-		StartNs uint64
-		Bytes   uint64
-		Handle  uint64
-		Out     uint64
-		Device  uint32
-		Row     uint16
-		Dir     uint8
-		Pad     uint8
+		_          structs.HostLayout
+		Sp         uint64
+		Ip         uint64
+		StartNs    uint64
+		Bytes      uint64
+		Handle     uint64
+		Out        uint64
+		Device     uint32
+		Row        uint16
+		Dir        uint8
+		Pad        uint8
+		RunnableNs uint64
+		BlockedNs  uint64
 	}
-	Cells [256]uint16
+	Cells      [256]uint16
+	State      uint32
+	Cpu        uint32
+	SinceNs    uint64
+	BeganNs    uint64
+	WaitingNs  uint64
+	RunnableNs uint64
+	BlockedNs  uint64
+	Waker      uint64
+	WakerComm  [16]int8
+	Reclaiming uint32
+	Pad        uint32
+	Entries    [512]uint16
+}
+
+type bpfWakerKey struct {
+	_         structs.HostLayout
+	Tgid      uint32
+	Tid       uint32
+	State     uint32
+	OtherTgid uint32
+	OtherTid  uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -170,27 +254,44 @@ const (
 	bpfMapCells               = "cells"
 	bpfMapContexts            = "contexts"
 	bpfMapFreeCells           = "free_cells"
+	bpfMapFreeEntries         = "free_entries"
+	bpfMapLedger              = "ledger"
 	bpfMapMissedCalls         = "missed_calls"
 	bpfMapProcessRecords      = "process_records"
+	bpfMapSlices              = "slices"
 	bpfMapTargets             = "targets"
+	bpfMapThieves             = "thieves"
 	bpfMapThreads             = "threads"
+	bpfMapWakers              = "wakers"
 	bpfProgCallEnter          = "call_enter"
 	bpfProgCallExit           = "call_exit"
+	bpfProgLookAtThreads      = "look_at_threads"
 	bpfProgProcessExec        = "process_exec"
 	bpfProgProcessExit        = "process_exit"
 	bpfProgProcessFork        = "process_fork"
+	bpfProgReclaimBegin       = "reclaim_begin"
+	bpfProgReclaimEnd         = "reclaim_end"
+	bpfProgSchedMigrateTask   = "sched_migrate_task"
+	bpfProgSchedSwitch        = "sched_switch"
+	bpfProgSchedWaking        = "sched_waking"
 	bpfVarBucketBounds        = "bucket_bounds"
 	bpfVarBucketGuess         = "bucket_guess"
 	bpfVarBudgetPerSlice      = "budget_per_slice"
+	bpfVarCellsUsed           = "cells_used"
 	bpfVarEmitting            = "emitting"
 	bpfVarEnrollUid           = "enroll_uid"
 	bpfVarEnrolling           = "enrolling"
+	bpfVarEntriesMissing      = "entries_missing"
+	bpfVarEntriesUsed         = "entries_used"
+	bpfVarReasonOf            = "reason_of"
 	bpfVarSpecs               = "specs"
+	bpfVarSwitchTellsState    = "switch_tells_state"
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
 	bpfVarUnusedProcessKind   = "unused_process_kind"
 	bpfVarUnusedProcessRecord = "unused_process_record"
+	bpfVarUnusedState         = "unused_state"
 	bpfVarWakeBytes           = "wake_bytes"
 )
 
@@ -236,11 +337,17 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	CallEnter   *ebpf.ProgramSpec `ebpf:"call_enter"`
-	CallExit    *ebpf.ProgramSpec `ebpf:"call_exit"`
-	ProcessExec *ebpf.ProgramSpec `ebpf:"process_exec"`
-	ProcessExit *ebpf.ProgramSpec `ebpf:"process_exit"`
-	ProcessFork *ebpf.ProgramSpec `ebpf:"process_fork"`
+	CallEnter        *ebpf.ProgramSpec `ebpf:"call_enter"`
+	CallExit         *ebpf.ProgramSpec `ebpf:"call_exit"`
+	LookAtThreads    *ebpf.ProgramSpec `ebpf:"look_at_threads"`
+	ProcessExec      *ebpf.ProgramSpec `ebpf:"process_exec"`
+	ProcessExit      *ebpf.ProgramSpec `ebpf:"process_exit"`
+	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ReclaimBegin     *ebpf.ProgramSpec `ebpf:"reclaim_begin"`
+	ReclaimEnd       *ebpf.ProgramSpec `ebpf:"reclaim_end"`
+	SchedMigrateTask *ebpf.ProgramSpec `ebpf:"sched_migrate_task"`
+	SchedSwitch      *ebpf.ProgramSpec `ebpf:"sched_switch"`
+	SchedWaking      *ebpf.ProgramSpec `ebpf:"sched_waking"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -254,10 +361,15 @@ type bpfMapSpecs struct {
 	Cells          *ebpf.MapSpec `ebpf:"cells"`
 	Contexts       *ebpf.MapSpec `ebpf:"contexts"`
 	FreeCells      *ebpf.MapSpec `ebpf:"free_cells"`
+	FreeEntries    *ebpf.MapSpec `ebpf:"free_entries"`
+	Ledger         *ebpf.MapSpec `ebpf:"ledger"`
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
 	ProcessRecords *ebpf.MapSpec `ebpf:"process_records"`
+	Slices         *ebpf.MapSpec `ebpf:"slices"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
+	Thieves        *ebpf.MapSpec `ebpf:"thieves"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
+	Wakers         *ebpf.MapSpec `ebpf:"wakers"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -267,15 +379,21 @@ type bpfVariableSpecs struct {
 	BucketBounds        *ebpf.VariableSpec `ebpf:"bucket_bounds"`
 	BucketGuess         *ebpf.VariableSpec `ebpf:"bucket_guess"`
 	BudgetPerSlice      *ebpf.VariableSpec `ebpf:"budget_per_slice"`
+	CellsUsed           *ebpf.VariableSpec `ebpf:"cells_used"`
 	Emitting            *ebpf.VariableSpec `ebpf:"emitting"`
 	EnrollUid           *ebpf.VariableSpec `ebpf:"enroll_uid"`
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
+	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
+	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
+	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
+	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
 	UnusedProcessKind   *ebpf.VariableSpec `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.VariableSpec `ebpf:"unused_process_record"`
+	UnusedState         *ebpf.VariableSpec `ebpf:"unused_state"`
 	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
@@ -306,10 +424,15 @@ type bpfMaps struct {
 	Cells          *ebpf.Map `ebpf:"cells"`
 	Contexts       *ebpf.Map `ebpf:"contexts"`
 	FreeCells      *ebpf.Map `ebpf:"free_cells"`
+	FreeEntries    *ebpf.Map `ebpf:"free_entries"`
+	Ledger         *ebpf.Map `ebpf:"ledger"`
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
 	ProcessRecords *ebpf.Map `ebpf:"process_records"`
+	Slices         *ebpf.Map `ebpf:"slices"`
 	Targets        *ebpf.Map `ebpf:"targets"`
+	Thieves        *ebpf.Map `ebpf:"thieves"`
 	Threads        *ebpf.Map `ebpf:"threads"`
+	Wakers         *ebpf.Map `ebpf:"wakers"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -321,10 +444,15 @@ func (m *bpfMaps) Close() error {
 		m.Cells,
 		m.Contexts,
 		m.FreeCells,
+		m.FreeEntries,
+		m.Ledger,
 		m.MissedCalls,
 		m.ProcessRecords,
+		m.Slices,
 		m.Targets,
+		m.Thieves,
 		m.Threads,
+		m.Wakers,
 	)
 }
 
@@ -335,15 +463,21 @@ type bpfVariables struct {
 	BucketBounds        *ebpf.Variable `ebpf:"bucket_bounds"`
 	BucketGuess         *ebpf.Variable `ebpf:"bucket_guess"`
 	BudgetPerSlice      *ebpf.Variable `ebpf:"budget_per_slice"`
+	CellsUsed           *ebpf.Variable `ebpf:"cells_used"`
 	Emitting            *ebpf.Variable `ebpf:"emitting"`
 	EnrollUid           *ebpf.Variable `ebpf:"enroll_uid"`
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
+	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
+	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
+	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
+	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`
 	UnusedProcessKind   *ebpf.Variable `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.Variable `ebpf:"unused_process_record"`
+	UnusedState         *ebpf.Variable `ebpf:"unused_state"`
 	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
@@ -351,20 +485,32 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	CallEnter   *ebpf.Program `ebpf:"call_enter"`
-	CallExit    *ebpf.Program `ebpf:"call_exit"`
-	ProcessExec *ebpf.Program `ebpf:"process_exec"`
-	ProcessExit *ebpf.Program `ebpf:"process_exit"`
-	ProcessFork *ebpf.Program `ebpf:"process_fork"`
+	CallEnter        *ebpf.Program `ebpf:"call_enter"`
+	CallExit         *ebpf.Program `ebpf:"call_exit"`
+	LookAtThreads    *ebpf.Program `ebpf:"look_at_threads"`
+	ProcessExec      *ebpf.Program `ebpf:"process_exec"`
+	ProcessExit      *ebpf.Program `ebpf:"process_exit"`
+	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
+	ReclaimBegin     *ebpf.Program `ebpf:"reclaim_begin"`
+	ReclaimEnd       *ebpf.Program `ebpf:"reclaim_end"`
+	SchedMigrateTask *ebpf.Program `ebpf:"sched_migrate_task"`
+	SchedSwitch      *ebpf.Program `ebpf:"sched_switch"`
+	SchedWaking      *ebpf.Program `ebpf:"sched_waking"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.CallEnter,
 		p.CallExit,
+		p.LookAtThreads,
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,
+		p.ReclaimBegin,
+		p.ReclaimEnd,
+		p.SchedMigrateTask,
+		p.SchedSwitch,
+		p.SchedWaking,
 	)
 }
 

@@ -31,8 +31,7 @@ type tally struct {
 	start  int64
 }
 
-// mapMemory makes cells and buckets readable without system calls and gives
-// the kernel its free cells.
+// mapMemory makes cells, buckets and the ledger readable without system calls.
 func (p *Probe) mapMemory() error {
 	var err error
 	if p.cells, err = mapArray[bpfCell](p, p.objs.Cells); err != nil {
@@ -41,13 +40,11 @@ func (p *Probe) mapMemory() error {
 	if p.buckets, err = mapArray[bpfBucketRow](p, p.objs.Buckets); err != nil {
 		return err
 	}
+	if p.ledger, err = mapArray[bpfLedgerEntry](p, p.objs.Ledger); err != nil {
+		return err
+	}
 	for row := range event.MaxCalls { // shared cells, in the place of their row
 		p.cells[row].Row = uint32(row)
-	}
-	for i := event.MaxCalls; i < len(p.cells); i++ {
-		if err := p.objs.FreeCells.Put(nil, uint32(i)); err != nil {
-			return fmt.Errorf("hand out cells: %w", err)
-		}
 	}
 	return nil
 }

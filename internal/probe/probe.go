@@ -59,6 +59,10 @@ type Probe struct {
 	attached map[proc.FileID]bool
 	single   bool
 	taken    map[uint32]*tally
+	ledger   []bpfLedgerEntry
+	settled  map[uint32]*bpfLedgerEntry
+	pairs    map[any][2]uint64
+	walk     *link.Iter
 	sites    int
 	record   ringbuf.Record
 	names    map[[16]byte]string
@@ -86,6 +90,7 @@ func Load(cfg Config) (*Probe, error) {
 	p := &Probe{
 		calls: cfg.Calls, clock: clock, single: cfg.Single || !haveUprobeMulti(),
 		attached: map[proc.FileID]bool{}, taken: map[uint32]*tally{}, names: map[[16]byte]string{},
+		settled: map[uint32]*bpfLedgerEntry{}, pairs: map[any][2]uint64{},
 	}
 	if err := p.load(cfg); err != nil {
 		p.Close()
@@ -118,7 +123,10 @@ func (p *Probe) load(cfg Config) error {
 	if p.life, err = ringbuf.NewReader(p.objs.ProcessRecords); err != nil {
 		return fmt.Errorf("open the ring of process records: %w", err)
 	}
-	for _, prog := range []*ebpf.Program{p.objs.ProcessFork, p.objs.ProcessExec, p.objs.ProcessExit} {
+	for _, prog := range []*ebpf.Program{
+		p.objs.ProcessFork, p.objs.ProcessExec, p.objs.ProcessExit, p.objs.SchedSwitch, p.objs.SchedWaking, p.objs.SchedMigrateTask,
+		p.objs.ReclaimBegin, p.objs.ReclaimEnd,
+	} {
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 		if err != nil {
 			return fmt.Errorf("attach %v: %w", prog, err)
@@ -153,6 +161,11 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		ring = 8 << 20
 	}
 	spec.Maps["call_records"].MaxEntries = ring
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count the CPUs: %w", err)
+	}
+	spec.Maps["slices"].MaxEntries = uint32(cpus)
 	for name, value := range map[string]any{
 		"specs":         rows,
 		"bucket_bounds": stats.Bounds,
@@ -161,6 +174,9 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		"enroll_uid":    uid,
 		"emitting":      uint32(cfg.Emit),
 		"wake_bytes":    ring / 4,
+		"reason_of":     reasonTable(),
+
+		"switch_tells_state": switchTellsState(),
 	} {
 		v := spec.Variables[name]
 		if v == nil {
@@ -215,10 +231,13 @@ func (p *Probe) Clock() *Clock { return p.clock }
 // Close detaches everything. The traced processes go on undisturbed.
 func (p *Probe) Close() error {
 	errs := []error{p.Detach()}
+	if p.walk != nil {
+		errs = append(errs, p.walk.Close())
+	}
 	for _, f := range p.unmap {
 		errs = append(errs, f())
 	}
-	p.cells, p.buckets = nil, nil
+	p.cells, p.buckets, p.ledger = nil, nil, nil
 	if p.records != nil {
 		errs = append(errs, p.records.Close())
 	}

@@ -1,0 +1,164 @@
+package probe
+
+import (
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+	"ingero/test/workload"
+)
+
+// book is everything the ledger says of one run.
+type book struct {
+	threads map[uint32]*stats.Ledger // all places together
+	places  map[string]*stats.Ledger // all threads together, by place
+	pairs   []stats.Pair
+}
+
+func add(to *stats.Ledger, l stats.Ledger) {
+	for s := range l.NS {
+		to.NS[s] += l.NS[s]
+		to.Count[s] += l.Count[s]
+		to.Max[s] = max(to.Max[s], l.Max[s])
+	}
+}
+
+func (s *session) books() *book {
+	s.t.Helper()
+	b := &book{threads: map[uint32]*stats.Ledger{}, places: map[string]*stats.Ledger{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.DrainLedger(func(l stats.Ledger) {
+		place := "between"
+		if l.Place != 0 {
+			place = l.Place.String()
+		}
+		if b.threads[l.TID] == nil {
+			b.threads[l.TID] = &stats.Ledger{PID: l.PID, TID: l.TID, Start: l.Start}
+		}
+		if b.places[place] == nil {
+			b.places[place] = &stats.Ledger{}
+		}
+		add(b.threads[l.TID], l)
+		add(b.places[place], l)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.DrainPairs(func(p stats.Pair) { b.pairs = append(b.pairs, p) }); err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
+
+func (b *book) log(t *testing.T) {
+	t.Helper()
+	for place, l := range b.places {
+		line := place + ":"
+		for s, ns := range l.NS {
+			if ns > 0 {
+				line += " " + event.State(s).String() + " " + time.Duration(ns).Round(time.Microsecond).String()
+			}
+		}
+		t.Log(line)
+	}
+	for _, p := range b.pairs {
+		t.Logf("%d/%d %v: %s %d/%d %v in %d", p.PID, p.TID, p.State, p.OtherComm, p.OtherPID, p.OtherTID, time.Duration(p.NS), p.Count)
+	}
+}
+
+// The parts add up to the time the thread lived, within one percent, whatever
+// it does: sleeping, waiting for the device, spinning, more threads than CPUs.
+func TestLedgerAddsUp(t *testing.T) {
+	dir := sim(t)
+	for name, args := range map[string]string{
+		"sleeping":  "--steps 0 --duration-s 1 --gap-us 2000 --launches 20",
+		"spinning":  "--steps 0 --duration-s 1 --wait spin --launches 20",
+		"8-threads": "--steps 0 --duration-s 1 --threads 8 --launches 20 --wait spin",
+		"fast":      "--bench cudaLaunchKernel --count 300000 --kernel-ns 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Config{Everyone: true}, libs(dir)...)
+			r, err := workload.Start(t.Context(), dir, strings.Fields(args)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			b := s.books()
+			b.log(t)
+			var end int64
+			for deadline := time.Now().Add(5 * time.Second); end == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+				s.mu.Lock()
+				for _, l := range s.life {
+					if l.Kind == event.Exit {
+						end = l.Time
+					}
+				}
+				s.mu.Unlock()
+			}
+			main := b.threads[uint32(r.PID)]
+			if main == nil {
+				t.Fatalf("no books of thread %d: %v", r.PID, b.threads)
+			}
+			// The books open at the first call, a few ms after the start.
+			lived, booked := end-main.Start, int64(main.Total())
+			if off := float64(lived-booked) / float64(lived); off < -0.01 || off > 0.03 {
+				t.Errorf("lived %v, booked %v: %.2f%% unaccounted", time.Duration(lived), time.Duration(booked), 100*off)
+			}
+		})
+	}
+}
+
+// The thief is named: a busy process on the same CPU.
+func TestThiefIsNamed(t *testing.T) {
+	dir := sim(t)
+	s := open(t, Config{Everyone: true}, libs(dir)...)
+	hog := exec.Command("sh", "-c", "while :; do :; done")
+	if err := hog.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { hog.Process.Kill(); hog.Wait() }()
+	var cpu unix.CPUSet
+	cpu.Set(runtime.NumCPU() - 1)
+	if err := unix.SchedSetaffinity(hog.Process.Pid, &cpu); err != nil {
+		t.Fatal(err)
+	}
+	r, err := workload.Start(t.Context(), dir, "--steps", "0", "--duration-s", "1", "--wait", "spin", "--wait-stdin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SchedSetaffinity(r.PID, &cpu); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Go(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	b := s.books()
+	b.log(t)
+	var stolen, waited uint64
+	for _, p := range b.pairs {
+		if p.State == event.Runnable && int(p.OtherPID) == hog.Process.Pid {
+			stolen += p.NS
+		}
+	}
+	for _, l := range b.threads {
+		waited += l.NS[event.Runnable]
+	}
+	if waited < uint64(300*time.Millisecond) || float64(stolen) < 0.9*float64(waited) {
+		t.Errorf("waited %v for a CPU, %v of it because of the hog", time.Duration(waited), time.Duration(stolen))
+	}
+}
