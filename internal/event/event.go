@@ -114,6 +114,10 @@ type Event struct {
 	Cgroup uint64 // cgroup v2 id
 	Comm   string // thread name
 	Rank   Rank
+
+	// Of Dur, the time spent waiting for a CPU and for anything else, in ns.
+	// -1 is not measured: host events, older recordings.
+	Runnable, Blocked int64
 }
 
 // Arg0 and Arg1 are the columns of the same name that queries written for

@@ -33,6 +33,7 @@ type Life struct {
 func (l Life) Event() (Event, bool) {
 	e := Event{
 		Start: l.Time, PID: l.PID, TID: l.TID, Cgroup: l.Cgroup, Comm: l.Comm, Rank: NoRank,
+		Runnable: -1, Blocked: -1,
 	}
 	switch l.Kind {
 	case Exec:
