@@ -21,6 +21,10 @@ type Source interface {
 	ReadProcesses() ([]event.Life, error)
 	// Drain reports the exact counts since the last time.
 	Drain(f func(stats.Calls))
+	// DrainLedger reports where all threads spent their time since then.
+	DrainLedger(f func(stats.Ledger)) error
+	// DrainPairs reports who cost whom time since then.
+	DrainPairs(f func(stats.Pair)) error
 	// Release drains a process that has ended and forgets it.
 	Release(pid uint32, startBoot uint64, f func(stats.Calls)) error
 	// SetPolicy adapts what is recorded; called after Drain.
@@ -34,8 +38,10 @@ type Batch struct {
 	Events    []event.Event
 	Processes []Process // new, changed or ended
 	Life      []event.Life
-	Second    int64         // unix; the second that Calls belong to
-	Calls     []stats.Calls // complete counts, once a second
+	Second    int64          // unix; the second that Calls belong to
+	Calls     []stats.Calls  // complete counts, once a second
+	Ledger    []stats.Ledger // where the time went, once a second
+	Pairs     []stats.Pair   // and who took it
 	Snapshots []event.Snapshot
 	Steps     []ClockStep
 	Dropped   map[event.Op]uint64 // events an Async sink had no room for
@@ -110,7 +116,9 @@ func Run(ctx context.Context, cfg Config) error {
 // step makes one batch.
 func (l *loop) step(deadline time.Time) error {
 	var err error
-	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0], Second: l.at}
+	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0],
+		Ledger: l.batch.Ledger[:0], Pairs: l.batch.Pairs[:0], Second: l.at,
+	}
 	if l.batch.Events, err = l.Source.ReadCalls(l.batch.Events, batchLimit, deadline); err != nil {
 		return err
 	}
@@ -123,7 +131,9 @@ func (l *loop) step(deadline time.Time) error {
 		}
 	}
 	if now := l.Now().Unix(); now != l.at {
-		l.drain(now)
+		if err := l.drain(now); err != nil {
+			return err
+		}
 		l.Source.SetPolicy()
 		if l.EverySecond != nil {
 			if err := l.EverySecond(&l.batch); err != nil {
@@ -148,10 +158,14 @@ func (l *loop) hand() error {
 }
 
 // drain takes the counts of the second that has passed.
-func (l *loop) drain(now int64) {
+func (l *loop) drain(now int64) error {
 	l.batch.Second = l.at
 	l.at = now
 	l.Source.Drain(l.count)
+	return errors.Join(
+		l.Source.DrainLedger(func(x stats.Ledger) { l.batch.Ledger = append(l.batch.Ledger, x) }),
+		l.Source.DrainPairs(func(x stats.Pair) { l.batch.Pairs = append(l.batch.Pairs, x) }),
+	)
 }
 
 func (l *loop) count(c stats.Calls) {
@@ -277,8 +291,7 @@ func (l *loop) finish() error {
 		}
 	}
 	l.batch = Batch{Last: true}
-	l.drain(l.Now().Unix())
-	errs = append(errs, l.hand())
+	errs = append(errs, l.drain(l.Now().Unix()), l.hand())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("trace: %w", err)
 	}

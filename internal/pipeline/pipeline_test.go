@@ -69,6 +69,9 @@ func (s *script) Release(pid uint32, startBoot uint64, f func(stats.Calls)) erro
 	return nil
 }
 
+func (s *script) DrainLedger(f func(stats.Ledger)) error { return nil }
+func (s *script) DrainPairs(f func(stats.Pair)) error    { return nil }
+
 func (s *script) SetPolicy()    {}
 func (s *script) Detach() error { s.detached = true; return nil }
 
