@@ -49,7 +49,19 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds; the median is printed")
 	count := flag.Int("count", 500_000, "calls a round")
 	bin := flag.String("ingero", "bin/ingero", "the agent to measure")
+	isPing, isPong := flag.Bool("ping", false, "internal"), flag.Bool("pong", false, "internal")
 	flag.Parse()
+	switch {
+	case *isPong:
+		pong()
+		return
+	case *isPing:
+		if err := ping(); err != nil {
+			fmt.Fprintln(os.Stderr, "ping:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*rounds, *count, *bin); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -90,7 +102,7 @@ func run(rounds, count int, bin string) error {
 	}
 	fmt.Fprintln(os.Stderr)
 	b.print()
-	return nil
+	return b.switches(rounds)
 }
 
 func (b *bench) round(mode string, setup func(*bench) (func() error, error)) error {
