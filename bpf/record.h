@@ -42,14 +42,16 @@ static __always_inline bool in_budget(u64 now)
 
 static __always_inline bool wanted(struct cell *c, bool always, u64 dur, s32 ret, u64 now)
 {
+	u32 skip = c->skip;
+
 	if (emitting == EMIT_NONE)
 		return false;
 	if (emitting == EMIT_ALL || always)
 		return true;
 	if ((c->slow_ns && dur >= c->slow_ns) || ret)
 		return in_budget(now);
-	if (c->skip) {
-		c->skip--;
+	if (skip && skip < c->stride) { /* a stride that shrank ends a long wait */
+		c->skip = skip - 1;
 		return false;
 	}
 	if (c->stride)
@@ -86,6 +88,6 @@ static __always_inline void record(struct cell *c, struct thread *th, struct fra
 	unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
 	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
 	 * wake-up costs more than all the rest. */
-	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) ? BPF_RB_FORCE_WAKEUP :
-											  BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) + BPF_RINGBUF_HDR_SZ ?
+				      BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }

@@ -38,7 +38,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	th = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (th) {
 		settle(th, task, bpf_ktime_get_ns());
-		th->depth = 0; /* no call survives its program */
+		th->depth = th->gpu = 0; /* no call and no device survives its program */
 	}
 	tell_process(task, PROCESS_EXEC, task->real_parent->tgid, NULL);
 	return 0;
@@ -50,6 +50,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	struct cell_key key = { .tgid = task->tgid };
 	struct thread *th;
 	u32 tgid = task->tgid, row;
+	bool yes;
 
 	if (traced(tgid)) {
 		th = bpf_task_storage_get(&threads, task, NULL, 0);
@@ -60,15 +61,17 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	}
 	if (task->signal->live.counter > 0)
 		return 0; /* other threads live on */
-	if (traced(tgid)) {
-		/* The number may be used again at once: a new process must not
-		 * find the old one's cells. User space still drains them. */
-		for (row = 0; row < MAX_CALLS; row++) {
-			key.row = row;
-			bpf_map_delete_elem(&cell_index, &key);
-		}
-		tell_process(task, PROCESS_EXIT, task->real_parent->tgid, NULL);
+	yes = traced(tgid);
+	/* The last two threads may both find nobody alive: one of them removes
+	 * the process and tells of it. */
+	if (bpf_map_delete_elem(&targets, &tgid) || !yes)
+		return 0;
+	/* The number may be used again at once: a new process must not find the
+	 * old one's cells. User space still drains them. */
+	for (row = 0; row < MAX_CALLS; row++) {
+		key.row = row;
+		bpf_map_delete_elem(&cell_index, &key);
 	}
-	bpf_map_delete_elem(&targets, &tgid);
+	tell_process(task, PROCESS_EXIT, task->real_parent->tgid, NULL);
 	return 0;
 }

@@ -135,7 +135,7 @@ func (d *discovery) look(t *tracer, pid int) {
 	}
 	d.mu.Lock()
 	if p, err := t.fs.Describe(pid); err == nil && !slices.ContainsFunc(d.procs, func(q event.Process) bool {
-		return q.PID == p.PID && q.Start == p.Start
+		return q.PID == p.PID && q.SinceBoot == p.SinceBoot
 	}) {
 		d.procs = append(d.procs, p)
 	}

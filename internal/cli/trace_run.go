@@ -159,7 +159,7 @@ func (q quietSource) Detach() error {
 // alive tells a living process from one that reuses its number.
 func (t *tracer) alive(p event.Process) bool {
 	d, err := t.fs.Describe(int(p.PID))
-	return err == nil && abs(d.Start-p.Start) < int64(2*time.Second)
+	return err == nil && d.SinceBoot == p.SinceBoot
 }
 
 // ended stops the trace when the last process given by --pid is gone.
@@ -194,13 +194,6 @@ func sinceExec(began time.Time) time.Duration {
 		}
 	}
 	return time.Since(began)
-}
-
-func abs(x int64) int64 {
-	if x < 0 {
-		return -x
-	}
-	return x
 }
 
 // recorder writes batches to the store, in a goroutine of its own.

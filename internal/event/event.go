@@ -151,6 +151,7 @@ type Process struct {
 	PID       uint32
 	PPID      uint32
 	Start     int64 // unix ns
+	SinceBoot int64 // start in ns since boot, as /proc has it: a step of the wall clock does not move it
 	Comm      string
 	Cmdline   string
 	UID       uint32

@@ -170,7 +170,11 @@ func (l *loop) drain(now int64) error {
 
 func (l *loop) count(c stats.Calls) {
 	if c.PID != 0 {
-		l.know(c.PID, c.Start, event.Life{})
+		// One process, one start: what we know may come from /proc, which is
+		// not as fine as the kernel.
+		if p := l.know(c.PID, c.Start, event.Life{}); c.Start > p.Start-int64(time.Second) {
+			c.Start = p.Start
+		}
 	}
 	h := c.Hist.Clone() // the source uses its own again
 	c.Hist = &h
@@ -183,9 +187,11 @@ func (l *loop) live(life event.Life) error {
 	p.startBoot = life.StartBoot
 	switch life.Kind {
 	case event.Fork:
-		if old := l.procs[life.Other]; old != nil { // the number is used again
+		// The number is used again, unless the child was quicker than this news of it.
+		if old := l.procs[life.Other]; old != nil && old.Start < life.Time-int64(time.Second) {
 			l.end(old, life.Time, 0)
 			delete(l.procs, life.Other)
+			l.last = nil
 		}
 		return nil
 	case event.Exec:
@@ -222,6 +228,9 @@ func (l *loop) know(pid uint32, start int64, life event.Life) *known {
 		l.procs[pid] = p
 		l.describe(p, life)
 		l.last = nil
+	} else if p.Start == 0 { // it was gone when we looked; now we hear of it
+		p.Start = start
+		p.hear(life)
 	}
 	return p
 }
@@ -234,12 +243,19 @@ func (l *loop) describe(p *known, life event.Life) {
 			p.Start = start // the kernel's clock is finer than /proc's
 		}
 		p.described = true
-	} else if life.Comm != "" {
-		p.Comm, p.UID, p.Cgroup = life.Comm, life.UID, life.Cgroup
-	} else if p.Comm != "" {
-		return
+	} else if !p.hear(life) && (p.Comm != "" || p.Start == 0) {
+		return // nothing new, or nothing at all
 	}
 	l.batch.Processes = append(l.batch.Processes, p.Process)
+}
+
+// hear takes over what the kernel said of a process.
+func (p *known) hear(life event.Life) bool {
+	if life.Comm == "" {
+		return false
+	}
+	p.Comm, p.UID, p.Cgroup = life.Comm, life.UID, life.Cgroup
+	return true
 }
 
 // enrich adds what only the process knows.

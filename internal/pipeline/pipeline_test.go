@@ -175,6 +175,43 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// Counts of a process are filed under one start, whoever said when that was.
+func TestOneStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		second := int64(time.Second)
+		from := func(pid uint32, start, n int64) stats.Calls {
+			c := counted(pid, uint64(n))
+			c.Start = start
+			return c
+		}
+		src := &script{steps: make([]step, 60)}
+		// First the child calls, then its parent is seen to fork it: it is not another.
+		src.steps[0].calls = []stats.Calls{from(7, 100*second+5, 1)}
+		src.steps[25].life = []event.Life{{Kind: event.Fork, PID: 8, Other: 7, Time: 100*second + 9}}
+		src.steps[25].calls = []stats.Calls{from(7, 100*second+7, 2)}
+		var starts []int64
+		out, ended := &notes{}, func(p Process) { t.Errorf("process %d ended", p.PID) }
+		ctx, cancel := context.WithCancel(t.Context())
+		src.stop = cancel
+		err := Run(ctx, Config{
+			Source: src, Now: time.Now, Ended: ended, Alive: func(event.Process) bool { return true },
+			Describe: func(pid int) (event.Process, error) { return event.Process{PID: uint32(pid)}, nil },
+			Sinks: []Sink{out, sinkFunc(func(b *Batch) {
+				for _, c := range b.Calls {
+					starts = append(starts, c.Start)
+				}
+			})},
+		})
+		if err != nil || !slices.Equal(starts, []int64{100*second + 5, 100*second + 5}) {
+			t.Errorf("starts %v, %v", starts, err)
+		}
+	})
+}
+
+type sinkFunc func(*Batch)
+
+func (f sinkFunc) Take(b *Batch) error { f(b); return nil }
+
 // A process whose exit was not reported is found out and given back.
 func TestMissedExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -291,7 +328,18 @@ func TestWindow(t *testing.T) {
 	if got := w.Overhead(time.Millisecond); got != 0.0023 {
 		t.Errorf("overhead %g, want 0.0023", got)
 	}
+	// What has ended is kept as totals only.
+	end := Process{Process: event.Process{PID: 1, Start: time.Unix(1071, 0).UnixNano()}, Ended: time.Unix(1081, 0).UnixNano()}
+	if err := w.Take(&Batch{Processes: []Process{end}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Overhead(time.Millisecond); got != 0.0023 || len(w.procs)+len(w.callers) > 0 {
+		t.Errorf("overhead %g, want 0.0023; kept %v", got, w.procs)
+	}
 	v := w.View()
+	if len(v.Processes) != 0 || v.Ended != 1 {
+		t.Errorf("processes %v, %d ended; want none, 1", v.Processes, v.Ended)
+	}
 	if len(v.Ops) != 1 || v.Calls != 23 || v.Ops[0].Hist.Count() != 23 || v.Ops[0].Recent.Count() != 18 {
 		t.Errorf("%d calls in all, %d recent; want 23 and 18", v.Calls, v.Ops[0].Recent.Count())
 	}

@@ -19,11 +19,13 @@ const recentSeconds = 60
 type Window struct {
 	mu       sync.Mutex
 	total    map[event.Op]*stats.Calls
-	recent   [recentSeconds][]stats.Calls // by second, modulo
+	recent   [recentSeconds]map[event.Op]*stats.Histogram // by second, modulo
 	stamp    [recentSeconds]int64
 	host     map[event.Op]uint64
-	procs    map[uint32]Process
-	callers  map[uint32]bool // processes that made a traced call
+	procs    map[uint32]Process // that live
+	callers  map[uint32]bool    // those that made a traced call
+	ended    int                // that made a traced call
+	lived    float64            // ns, of all that ended, while we traced
 	snapshot event.Snapshot
 	dropped  uint64
 	now      func() time.Time
@@ -41,7 +43,9 @@ func (w *Window) Take(b *Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range b.Processes {
-		w.procs[p.PID] = p
+		if p.Ended == 0 {
+			w.procs[p.PID] = p
+		}
 	}
 	for _, l := range b.Life {
 		if e, ok := l.Event(); ok {
@@ -62,9 +66,17 @@ func (w *Window) Take(b *Batch) error {
 		t.Add(c)
 		k := b.Second % recentSeconds
 		if w.stamp[k] != b.Second {
-			w.stamp[k], w.recent[k] = b.Second, nil
+			w.stamp[k], w.recent[k] = b.Second, map[event.Op]*stats.Histogram{}
 		}
-		w.recent[k] = append(w.recent[k], *c)
+		if w.recent[k][c.Op] == nil {
+			w.recent[k][c.Op] = &stats.Histogram{}
+		}
+		w.recent[k][c.Op].Merge(c.Hist)
+	}
+	for _, p := range b.Processes {
+		if p.Ended != 0 {
+			w.forget(p)
+		}
 	}
 	for _, n := range b.Dropped {
 		w.dropped += n
@@ -73,6 +85,23 @@ func (w *Window) Take(b *Batch) error {
 		w.snapshot = b.Snapshots[n-1]
 	}
 	return nil
+}
+
+// forget keeps of a process that has ended only what it adds to the totals.
+func (w *Window) forget(p Process) {
+	if w.callers[p.PID] {
+		w.ended++
+		w.lived += w.alive(p, p.Ended)
+		delete(w.callers, p.PID)
+	}
+	if w.procs[p.PID].Start <= p.Start { // or the number is used again
+		delete(w.procs, p.PID)
+	}
+}
+
+// alive is how many ns a process has lived while we traced.
+func (w *Window) alive(p Process, until int64) float64 {
+	return float64(max(until-max(p.Start, w.began.UnixNano()), 0))
 }
 
 // OpView is one row of the live view.
@@ -105,17 +134,12 @@ type View struct {
 func (w *Window) Overhead(perCall time.Duration) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var calls, lived float64
+	calls, lived := 0.0, w.lived
 	for _, t := range w.total {
 		calls += float64(t.Hist.Count())
 	}
 	for pid := range w.callers {
-		p := w.procs[pid]
-		end := w.latest.UnixNano()
-		if p.Ended != 0 {
-			end = p.Ended
-		}
-		lived += float64(max(end-max(p.Start, w.began.UnixNano()), 0))
+		lived += w.alive(w.procs[pid], w.latest.UnixNano())
 	}
 	if lived == 0 {
 		return 0
@@ -128,18 +152,18 @@ func (w *Window) View() View {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now().Unix()
-	v := View{Snapshot: w.snapshot, Lost: w.dropped}
+	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
 	recent := map[event.Op]*stats.Histogram{}
 	wall := min(w.latest.Sub(w.began), recentSeconds*time.Second)
 	for k := range w.recent {
 		if w.stamp[k] == 0 || w.stamp[k] <= now-recentSeconds {
 			continue
 		}
-		for _, c := range w.recent[k] {
-			if recent[c.Op] == nil {
-				recent[c.Op] = &stats.Histogram{}
+		for op, h := range w.recent[k] {
+			if recent[op] == nil {
+				recent[op] = &stats.Histogram{}
 			}
-			recent[c.Op].Merge(c.Hist)
+			recent[op].Merge(h)
 		}
 	}
 	for op, t := range w.total {
@@ -163,12 +187,8 @@ func (w *Window) View() View {
 		v.Host = append(v.Host, HostView{op, w.host[op]})
 	}
 	for _, pid := range slices.Sorted(maps.Keys(w.procs)) {
-		switch p := w.procs[pid]; {
-		case !w.callers[pid]: // a shell on the way to the job, a helper
-		case p.Ended == 0:
-			v.Processes = append(v.Processes, p)
-		default:
-			v.Ended++
+		if w.callers[pid] { // not a shell on the way to the job, a helper
+			v.Processes = append(v.Processes, w.procs[pid])
 		}
 	}
 	return v

@@ -34,7 +34,10 @@ func (c *Clock) Sync() (step int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c.boot.Store(boot)
+	// Processes are told apart by when they started: no jitter, please.
+	if old := c.boot.Load(); abs(boot-old) > 1e6 {
+		c.boot.Store(boot)
+	}
 	if old := c.mono.Swap(mono); old != 0 && abs(mono-old) > 1e6 {
 		return mono - old, nil
 	}

@@ -176,6 +176,66 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// A process that slows down is sampled at its new rate at once, not when the
+// calls that its old rate would have skipped are over.
+func TestSamplingFollowsTheRate(t *testing.T) {
+	dir := sim(t)
+	control := filepath.Join(t.TempDir(), "control")
+	if err := os.WriteFile(control, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Config{Everyone: true, Emit: EmitPolicy}, libs(dir)...)
+	r, err := workload.Start(t.Context(), dir, "--steps", "0", "--launches", "500", "--kernel-ns", "100", "--control", control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// drain returns how many launches were made and recorded since it was called last.
+	drain := func() (made, recorded uint64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.Drain(func(c stats.Calls) {
+			if c.Op == event.MakeOp(event.Driver, 1) {
+				made, recorded = c.Hist.Count(), c.Recorded
+			}
+		})
+		s.SetPolicy()
+		return made, recorded
+	}
+	waitFor := func(what string, ok func(made, recorded uint64) bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; {
+			time.Sleep(200 * time.Millisecond) // as the agent once a second
+			made, recorded := drain()
+			if ok(made, recorded) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d of %d launches recorded", what, recorded, made)
+			}
+		}
+	}
+	waitFor("fast", func(made, recorded uint64) bool { return made > 20_000 && recorded < made/10 })
+	if err := os.WriteFile(control, []byte("gap_us=20000\nlaunches=2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	waitFor("slow", func(made, _ uint64) bool { return made > 0 && made < 100 })
+	next := true // the policy has seen the new rate: from now on all are recorded
+	waitFor("slow", func(made, recorded uint64) bool {
+		if made > 0 && recorded < made && next {
+			t.Errorf("%d of %d launches recorded at the new rate", recorded, made)
+		}
+		next = made == 0
+		return made > 0
+	})
+	if err := os.WriteFile(control, []byte("stop=1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.finish()
+}
+
 func TestCapturedArguments(t *testing.T) {
 	dir := sim(t)
 	s := open(t, Config{Everyone: true, Emit: EmitAll}, libs(dir)...)

@@ -39,7 +39,8 @@ func (p FS) Describe(pid int) (event.Process, error) {
 	if err != nil {
 		return d, err
 	}
-	d.Start = boot + ticks*int64(tick)
+	d.SinceBoot = ticks * int64(tick)
+	d.Start = boot + d.SinceBoot
 	if d.UID, err = p.UID(pid); err != nil {
 		return d, err
 	}

@@ -37,12 +37,16 @@ func TestDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := event.Process{
-		PID: 42, PPID: 7, Start: (1700000000 + 1234) * 1e9, Comm: "tricky) (name", Cmdline: "python3 train.py --lr 1", UID: 1000,
+		PID: 42, PPID: 7, Start: (1700000000 + 1234) * 1e9, SinceBoot: 1234.56e9, Comm: "tricky) (name", Cmdline: "python3 train.py --lr 1", UID: 1000,
 		Cgroup: inode(st), Container: id64, Rank: event.Rank{Rank: 3, Local: 1, World: 8},
 	}
 	want.Start += 560e6
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+	f.write("stat", "cpu  1 2 3\nbtime 1700003600\n") // the wall clock was set
+	if later, err := f.fs().Describe(42); err != nil || later.Start == got.Start || later.SinceBoot != got.SinceBoot {
+		t.Errorf("after a step of the clock: %+v, %v", later, err)
 	}
 	if _, err := f.fs().Describe(43); !errors.Is(err, ErrGone) {
 		t.Errorf("a process that ended: %v", err)
