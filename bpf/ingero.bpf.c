@@ -12,6 +12,7 @@
 #include "call.h"
 #include "host/reason.h"
 #include "host/process.h"
+#include "host/pair.h"
 #include "host/sched.h"
 
 /* Kept so that bpf2go can make Go types of them. */

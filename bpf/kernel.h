@@ -76,21 +76,7 @@ struct fdtable {
 struct files_struct {
 	struct fdtable *fdt;
 };
-#if defined(__TARGET_ARCH_x86)
-struct pcpu_hot {
-	int preempt_count;
-};
-#else
-struct thread_info {
-	struct {
-		u32 count;
-	} preempt;
-};
-#endif
 struct task_struct {
-#if defined(__TARGET_ARCH_arm64)
-	struct thread_info thread_info;
-#endif
 	unsigned int __state;
 	int on_cpu;
 	unsigned int in_iowait : 1;

@@ -293,6 +293,7 @@ const (
 	bpfVarUnusedProcessRecord = "unused_process_record"
 	bpfVarUnusedState         = "unused_state"
 	bpfVarWakeBytes           = "wake_bytes"
+	bpfVarWakesOf             = "wakes_of"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -395,6 +396,7 @@ type bpfVariableSpecs struct {
 	UnusedProcessRecord *ebpf.VariableSpec `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.VariableSpec `ebpf:"unused_state"`
 	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	WakesOf             *ebpf.VariableSpec `ebpf:"wakes_of"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -479,6 +481,7 @@ type bpfVariables struct {
 	UnusedProcessRecord *ebpf.Variable `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.Variable `ebpf:"unused_state"`
 	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
+	WakesOf             *ebpf.Variable `ebpf:"wakes_of"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

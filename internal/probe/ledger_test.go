@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ingero/internal/bpftest"
 	"ingero/internal/event"
 	"ingero/internal/stats"
 	"ingero/test/workload"
@@ -160,5 +162,115 @@ func TestThiefIsNamed(t *testing.T) {
 	}
 	if waited < uint64(300*time.Millisecond) || float64(stolen) < 0.9*float64(waited) {
 		t.Errorf("waited %v for a CPU, %v of it because of the hog", time.Duration(waited), time.Duration(stolen))
+	}
+}
+
+// Each way to wait is called by its name. The program waits for 300 ms.
+func TestStates(t *testing.T) {
+	bpftest.NeedBPF(t)
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("needs python3")
+	}
+	const prologue = "import os, sys, time, threading, socket, select, subprocess, fcntl\nsys.stdin.readline()\n"
+	for name, c := range map[string]struct {
+		program string
+		want    event.State
+	}{
+		"sleep":   {"time.sleep(0.3)", event.Sleep},
+		"lock":    {"l = threading.Lock(); l.acquire(); threading.Timer(0.3, l.release).start(); l.acquire()", event.Lock},
+		"pipe":    {"r, w = os.pipe(); threading.Timer(0.3, os.write, (w, b'x')).start(); os.read(r, 1)", event.Pipe},
+		"socket":  {"a, b = socket.socketpair(); threading.Timer(0.3, b.send, (b'x',)).start(); a.recv(1)", event.NetworkWait},
+		"poll":    {"a, b = socket.socketpair(); p = select.poll(); p.register(a, select.POLLIN); p.poll(300)", event.NetworkWait},
+		"child":   {"os.waitpid(os.spawnvp(os.P_NOWAIT, 'sleep', ['sleep', '0.3']), 0)", event.Child},
+		"stopped": {"threading.Timer(0.3, lambda: 0); subprocess.Popen(['sh', '-c', f'sleep 0.3; kill -CONT {os.getpid()}']); os.kill(os.getpid(), 19)", event.Stopped},
+		"running": {"end = time.monotonic() + 0.3\nwhile time.monotonic() < end: pass", event.Running},
+		"flock":   {"f, g = open(sys.argv[1], 'w'), open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); threading.Timer(0.3, fcntl.flock, (f, fcntl.LOCK_UN)).start(); fcntl.flock(g, fcntl.LOCK_EX)", event.Lock},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Config{})
+			cmd := exec.CommandContext(t.Context(), "python3", "-c", prologue+c.program, t.TempDir()+"/file")
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Stderr = os.Stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Target(cmd.Process.Pid); err != nil {
+				t.Fatal(err)
+			}
+			s.books() // meets the thread
+			if _, err := in.Write([]byte("\n")); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			b := s.books()
+			main := b.threads[uint32(cmd.Process.Pid)]
+			if main == nil {
+				t.Fatalf("no books of %d: %v", cmd.Process.Pid, b.threads)
+			}
+			// A waiting thread may be counted as blocked elsewhere for a moment
+			// only: start-up and exit of Python.
+			got := time.Duration(main.NS[c.want])
+			if got < 250*time.Millisecond || (c.want != event.Running && got > 400*time.Millisecond) {
+				b.log(t)
+				t.Errorf("%v for %v, want about 300ms", c.want, got)
+			}
+		})
+	}
+}
+
+// Whoever ends a wait is named: the thread that released the lock.
+func TestWakerIsNamed(t *testing.T) {
+	bpftest.NeedBPF(t)
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("needs python3")
+	}
+	s := open(t, Config{})
+	cmd := exec.CommandContext(t.Context(), "python3", "-c", `
+import sys, threading, time
+sys.stdin.readline()
+lock, other = threading.Lock(), threading.Lock()
+lock.acquire(); other.acquire()
+def feed():
+    for _ in range(20):
+        time.sleep(0.01)
+        lock.release()
+        other.acquire()
+threading.Thread(target=feed).start()
+for _ in range(20):
+    lock.acquire()
+    other.release()
+`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Target(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	s.books()
+	if _, err := in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	b := s.books()
+	var named uint64
+	for _, p := range b.pairs {
+		if p.State == event.Lock && int(p.TID) == cmd.Process.Pid && int(p.OtherPID) == cmd.Process.Pid && p.OtherTID != p.TID {
+			named += p.NS
+		}
+	}
+	if waited := b.threads[uint32(cmd.Process.Pid)].NS[event.Lock]; waited < 150e6 || float64(named) < 0.9*float64(waited) {
+		b.log(t)
+		t.Errorf("waited %v for the lock, %v of it with a name", time.Duration(waited), time.Duration(named))
 	}
 }

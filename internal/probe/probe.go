@@ -175,6 +175,7 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		"emitting":      uint32(cfg.Emit),
 		"wake_bytes":    ring / 4,
 		"reason_of":     reasonTable(),
+		"wakes_of":      wakerTable(),
 
 		"switch_tells_state": switchTellsState(),
 	} {

@@ -58,3 +58,26 @@ func reasonTable() [512]uint8 {
 	}
 	return t
 }
+
+// wakers lists the system calls by which one thread ends another's wait.
+var wakers = map[event.State][]int{
+	event.Lock:        {unix.SYS_FUTEX, unix.SYS_FUTEX_WAKE, unix.SYS_FLOCK, unix.SYS_FCNTL, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP},
+	event.Pipe:        {unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_READ, unix.SYS_READV, unix.SYS_SPLICE, unix.SYS_CLOSE},
+	event.NetworkWait: {unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_SENDFILE, unix.SYS_CLOSE, unix.SYS_SHUTDOWN, unix.SYS_CONNECT},
+	event.Other:       {unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_IOCTL, unix.SYS_IO_URING_ENTER, unix.SYS_CLOSE},
+	event.Stopped:     {unix.SYS_KILL, unix.SYS_TGKILL, unix.SYS_PTRACE},
+}
+
+// wakerTable is what the kernel side looks the waker's system call up in: one
+// bit for each state it can end. A thread that exits can end any wait for it.
+func wakerTable() [512]uint32 {
+	var t [512]uint32
+	for state, calls := range wakers {
+		for _, nr := range append(calls, unix.SYS_EXIT, unix.SYS_EXIT_GROUP) {
+			t[nr] |= 1 << state
+		}
+	}
+	t[unix.SYS_EXIT] |= 1 << event.Child
+	t[unix.SYS_EXIT_GROUP] |= 1 << event.Child
+	return t
+}
