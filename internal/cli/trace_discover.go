@@ -107,6 +107,13 @@ func (d *discovery) scan(t *tracer) error {
 	return nil
 }
 
+// processes lists the CUDA processes found so far.
+func (d *discovery) processes() []event.Process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.procs)
+}
+
 // waiting says what we wait for when nothing is there to trace yet.
 func (d *discovery) waiting(t *tracer) {
 	d.mu.Lock()
@@ -232,7 +239,7 @@ func (d *discovery) watch(ctx context.Context, t *tracer) {
 			t.status.say("%v", err)
 			return
 		}
-		if d.mappings.Lost != lost && t.plan.uid != nil {
+		if d.mappings.Lost != lost {
 			if err := d.scan(t); err != nil {
 				t.status.debugf("%v", err)
 			}
