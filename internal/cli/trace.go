@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -239,6 +241,9 @@ func targetUser(env *Env, name string) (*uint32, error) {
 
 // runTrace is the whole life of one trace.
 func runTrace(ctx context.Context, env *Env, o traceOptions) error {
+	// A reader that goes away (| head) ends what is printed, not the trace and
+	// least of all the command. The command itself gets SIGPIPE as usual.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	plan, err := o.plan(env)
 	if err != nil {
 		return err
