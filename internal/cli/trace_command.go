@@ -63,6 +63,7 @@ func startCommand(t *tracer) (*command, error) {
 	}
 	needed := proc.Needed(cmd.Path, cmd.Env)
 	for _, b := range append(needed, nearby(cmd, needed)...) {
+		t.found.lasting[b.ID] = true
 		if err := t.found.attach(t, b); err != nil {
 			t.gap("%v", err)
 		}
