@@ -281,8 +281,8 @@ func (d *discovery) sweep(t *tracer, before map[proc.FileID]bool) map[proc.FileI
 	used := map[proc.FileID]bool{}
 	for _, pid := range pids {
 		libs, err := t.fs.CUDA(pid)
-		if err != nil && !errors.Is(err, proc.ErrGone) {
-			return nil // it may map one of ours
+		if err != nil {
+			continue // gone, or hidden from us: then it never showed us a file
 		}
 		for _, b := range libs {
 			used[b.ID] = true
