@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -219,9 +221,11 @@ func targetUser(env *Env, name string) (*uint32, error) {
 	case name != "":
 		u, err := user.Lookup(name)
 		if err != nil {
-			if u, err = user.LookupId(name); err != nil {
+			// A number is enough: containers run users that this machine does not know.
+			if _, err := strconv.ParseUint(name, 10, 32); err != nil {
 				return nil, fmt.Errorf("--user %s: no such user on this machine", name)
 			}
+			u = &user.User{Uid: name}
 		}
 		id = u.Uid
 	case env.Getenv("SUDO_UID") != "":
@@ -239,6 +243,9 @@ func targetUser(env *Env, name string) (*uint32, error) {
 
 // runTrace is the whole life of one trace.
 func runTrace(ctx context.Context, env *Env, o traceOptions) error {
+	// A reader that goes away (| head) ends what is printed, not the trace and
+	// least of all the command. The command itself gets SIGPIPE as usual.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	plan, err := o.plan(env)
 	if err != nil {
 		return err
@@ -255,16 +262,17 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 	if err := t.start(); err != nil {
 		return errors.Join(err, t.close())
 	}
-	if err := errors.Join(t.run(ctx), t.close()); err != nil {
-		return err
-	}
+	err = errors.Join(t.run(ctx), t.close())
 	if plan.atEnd != nil {
 		plan.atEnd(t.window.View())
 	}
-	if t.command != nil {
+	if t.command != nil { // whatever became of the trace, its status counts
+		if err != nil {
+			status.say("%s", oneLine(err))
+		}
 		return t.command.result(ctx)
 	}
-	return nil
+	return err
 }
 
 // snapshots returns a function that adds the machine's state to a batch, and

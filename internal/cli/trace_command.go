@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ingero/internal/proc"
 )
@@ -23,6 +27,8 @@ type command struct {
 	resumed chan struct{}
 	exited  chan struct{} // closed when err is known
 	err     error
+	signals chan os.Signal // that told us to stop
+	asked   sync.Once      // it is told to end once
 }
 
 // startCommand starts the program and keeps it stopped before its first
@@ -42,7 +48,10 @@ func startCommand(t *tracer) (*command, error) {
 	if err := asInvokingUser(t.env, cmd); err != nil {
 		return nil, err
 	}
-	c := &command{cmd: cmd, resumed: make(chan struct{}), exited: make(chan struct{})}
+	c := &command{cmd: cmd, resumed: make(chan struct{}), exited: make(chan struct{}), signals: make(chan os.Signal, 1)}
+	if !t.plan.screen { // with the live screen up, Ctrl-C is a key
+		signal.Notify(c.signals, os.Interrupt, syscall.SIGTERM)
+	}
 	started := make(chan error)
 	go c.hold(started)
 	if err := <-started; err != nil {
@@ -54,6 +63,7 @@ func startCommand(t *tracer) (*command, error) {
 	}
 	needed := proc.Needed(cmd.Path, cmd.Env)
 	for _, b := range append(needed, nearby(cmd, needed)...) {
+		t.found.lasting[b.ID] = true
 		if err := t.found.attach(t, b); err != nil {
 			t.gap("%v", err)
 		}
@@ -113,8 +123,12 @@ func (c *command) hold(started chan<- error) {
 	}
 	var ws syscall.WaitStatus
 	pid := c.cmd.Process.Pid
-	if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil || !ws.Stopped() {
-		started <- fmt.Errorf("it did not stop at its first instruction (status %#x): %w", int(ws), err)
+	if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
+		started <- fmt.Errorf("wait for its first instruction: %w", err)
+		return
+	}
+	if !ws.Stopped() {
+		started <- fmt.Errorf("it ended before its first instruction (status %#x)", int(ws))
 		return
 	}
 	started <- nil
@@ -136,18 +150,45 @@ const patience = 10 * time.Second
 // wait returns when the program has ended. When ctx ends first, the program
 // is asked to end too, and after some patience left alone.
 func (c *command) wait(ctx context.Context) {
+	c.asked.Do(func() {
+		select {
+		case <-c.exited:
+			return
+		case <-ctx.Done():
+		}
+		// Ctrl-C reaches the program as well: it may be saving its work.
+		if !c.interrupted() || !inForeground() {
+			if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				return // it has just ended
+			}
+		}
+		select {
+		case <-c.exited:
+		case <-time.After(patience):
+		}
+	})
+}
+
+// interrupted reports whether SIGINT, not SIGTERM, told us to stop.
+func (c *command) interrupted() bool {
 	select {
-	case <-c.exited:
-		return
-	case <-ctx.Done():
+	case s := <-c.signals:
+		return s == os.Interrupt
+	default:
+		return false
 	}
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return // it has just ended
+}
+
+// inForeground reports whether our process group, which is the program's as
+// well, gets what is typed at the terminal.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
 	}
-	select {
-	case <-c.exited:
-	case <-time.After(patience):
-	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // result is the program's exit status, as a shell gives it. It waits for a

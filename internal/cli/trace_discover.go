@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os/user"
 	"slices"
 	"strings"
@@ -23,28 +22,32 @@ import (
 type discovery struct {
 	mappings *probe.Mappings
 
+	lasting map[proc.FileID]bool // files that stay probed while nobody maps them
+
 	mu       sync.Mutex // guards what follows: the screen reads it
 	gaps     []string   // what could not be traced, for the store
 	gapCount int
-	libs     []proc.Binary // attached, for the header
-	counts   map[event.Source]int
-	procs    []event.Process // CUDA processes found at the start
-	foreign  int             // CUDA processes of users who are not traced
+	libs     []proc.Binary         // attached, for the header
+	rows     map[proc.FileID][]int // of the table, probed in each file
+	procs    []event.Process       // CUDA processes found at the start
+	foreign  int                   // CUDA processes of users who are not traced
 }
 
 // attachKnown attaches to the libraries of running processes, to those that
 // are installed, and to those the user named.
 func (d *discovery) attachKnown(t *tracer) error {
-	d.counts = map[event.Source]int{}
+	d.rows = map[proc.FileID][]int{}
 	var err error
 	// Listen first, look second: what is loaded in between is seen twice, not missed.
 	if d.mappings, err = probe.WatchMappings(); err != nil {
 		t.gap("libraries loaded later are found only by looking once a second: %v", err)
 	}
+	d.lasting = map[proc.FileID]bool{}
 	for _, b := range t.plan.libs {
 		if err := d.attach(t, b); err != nil {
 			return fmt.Errorf("--cuda-lib: %w", err)
 		}
+		d.lasting[b.ID] = true
 	}
 	for _, pid := range t.plan.pids {
 		if err := d.target(t, pid); err != nil {
@@ -57,6 +60,7 @@ func (d *discovery) attachKnown(t *tracer) error {
 		}
 	}
 	for _, b := range proc.Installed() {
+		d.lasting[b.ID] = true
 		if err := d.attach(t, b); err != nil {
 			t.status.debugf("%v", err)
 		}
@@ -105,6 +109,13 @@ func (d *discovery) scan(t *tracer) error {
 		}
 	}
 	return nil
+}
+
+// processes lists the CUDA processes found so far.
+func (d *discovery) processes() []event.Process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.procs)
 }
 
 // waiting says what we wait for when nothing is there to trace yet.
@@ -156,9 +167,7 @@ func (d *discovery) attach(t *tracer, b proc.Binary) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.libs = append(d.libs, b)
-	for _, row := range a.Rows {
-		d.counts[event.Calls[row].ID.Source()]++
-	}
+	d.rows[b.ID] = a.Rows
 	for _, err := range a.Failed {
 		d.note(t, "%v", err)
 	}
@@ -195,7 +204,13 @@ func (d *discovery) note(t *tracer, format string, args ...any) {
 func (d *discovery) probes() map[event.Source]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return maps.Clone(d.counts)
+	counts := map[event.Source]int{}
+	for _, rows := range d.rows {
+		for _, row := range rows {
+			counts[event.Calls[row].ID.Source()]++
+		}
+	}
+	return counts
 }
 
 // wants reports whether the process is one to trace.
@@ -218,7 +233,11 @@ func (d *discovery) watch(ctx context.Context, t *tracer) {
 	}
 	defer d.mappings.Close()
 	seen := map[probe.FileKey]bool{}
+	unused, next := map[proc.FileID]bool{}, time.Now().Add(sweepEvery)
 	for ctx.Err() == nil {
+		if now := time.Now(); now.After(next) {
+			unused, next = d.sweep(t, unused), now.Add(sweepEvery)
+		}
 		pids := map[int]bool{}
 		lost := d.mappings.Lost
 		err := d.mappings.Wait(100*time.Millisecond, func(m probe.Mapping) {
@@ -232,7 +251,7 @@ func (d *discovery) watch(ctx context.Context, t *tracer) {
 			t.status.say("%v", err)
 			return
 		}
-		if d.mappings.Lost != lost && t.plan.uid != nil {
+		if d.mappings.Lost != lost {
 			if err := d.scan(t); err != nil {
 				t.status.debugf("%v", err)
 			}
@@ -244,6 +263,53 @@ func (d *discovery) watch(ctx context.Context, t *tracer) {
 			d.look(t, pid)
 		}
 	}
+}
+
+// sweepEvery is how often we look for files that nobody maps any more.
+const sweepEvery = 30 * time.Second
+
+// sweep takes the probes off files that no process has mapped at two sweeps
+// in a row: a file system must be free to go, and on a node where pods come
+// and go they would pile up. A file that is installed, or that the user named,
+// stays probed, for the next process that maps it. It returns the files found
+// unused this time.
+func (d *discovery) sweep(t *tracer, before map[proc.FileID]bool) map[proc.FileID]bool {
+	pids, err := t.fs.Processes()
+	if err != nil {
+		return nil
+	}
+	used := map[proc.FileID]bool{}
+	for _, pid := range pids {
+		libs, err := t.fs.CUDA(pid)
+		if err != nil {
+			continue // gone, or hidden from us: then it never showed us a file
+		}
+		for _, b := range libs {
+			used[b.ID] = true
+		}
+	}
+	unused := map[proc.FileID]bool{}
+	d.mu.Lock()
+	libs := slices.Clone(d.libs)
+	d.mu.Unlock()
+	for _, b := range libs {
+		if used[b.ID] || d.lasting[b.ID] {
+			continue
+		}
+		if !before[b.ID] {
+			unused[b.ID] = true
+			continue
+		}
+		if err := t.probe.DetachFile(b.ID); err != nil {
+			t.status.debugf("detach from %s: %v", b.Path, err)
+		}
+		t.status.debugf("nobody maps %s any more: no longer probed", b.Path)
+		d.mu.Lock()
+		d.libs = slices.DeleteFunc(d.libs, func(x proc.Binary) bool { return x.ID == b.ID })
+		delete(d.rows, b.ID)
+		d.mu.Unlock()
+	}
+	return unused
 }
 
 // rescan is what is left where perf does not tell of new mappings.

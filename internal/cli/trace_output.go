@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -40,7 +39,7 @@ func newOutput(t *tracer) *output {
 			}
 			t.stop() // nobody reads any more
 		})
-	case (t.command == nil || t.plan.screen) && isTerminal(t.env.Stdout):
+	case (t.command == nil || t.plan.screen) && isTerminal(t.env.Stdout) && t.env.Getenv("TERM") != "dumb":
 		o.screen = true
 	}
 	return o
@@ -49,7 +48,7 @@ func newOutput(t *tracer) *output {
 // Take hands a batch on. It never blocks.
 func (o *output) Take(b *pipeline.Batch) error {
 	if o.queue != nil {
-		return o.queue.Take(b)
+		return o.queue.Take(&pipeline.Batch{Events: b.Events, Last: b.Last})
 	}
 	if o.screen || (o.t.command != nil && o.t.plan.commandOut == nil) {
 		return nil
@@ -72,15 +71,17 @@ func (o *output) summary(b *pipeline.Batch) {
 		}
 	}
 	v := o.t.window.View()
-	fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",
+	if _, err := fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",
 		time.Unix(b.Second, 0).Format("15:04:05"), thousands(calls), thousands(launches), thousands(v.Calls),
-		thousands(v.Recorded), thousands(v.Lost))
+		thousands(v.Recorded), thousands(v.Lost)); err != nil {
+		o.t.stop() // nobody reads any more
+	}
 }
 
 // finish prints what is to be said at the end.
-func (o *output) finish() {
+func (o *output) finish(ctx context.Context) {
 	if o.queue != nil {
-		o.queue.Close()
+		o.drain(ctx)
 		return
 	}
 	w := o.t.env.Stdout
@@ -95,6 +96,22 @@ func (o *output) finish() {
 	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, col)...), "\n"))
 	if r := o.t.recorder; r != nil && !o.t.plan.scratch {
 		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query -d %s'\n", r.path, r.path)
+	}
+}
+
+// drain waits until all is printed; when told to stop, not for ever: whoever
+// reads may have stopped reading.
+func (o *output) drain(ctx context.Context) {
+	printed, late := make(chan struct{}), make(chan struct{})
+	go func() { o.queue.Close(); close(printed) }()
+	defer context.AfterFunc(ctx, func() { time.Sleep(2 * time.Second); close(late) })()
+	select {
+	case <-printed:
+		if n := o.lines.dropped; n > 0 {
+			o.t.status.say("%s not printed: they came faster than they were read", plural(int(n), "call", "calls"))
+		}
+	case <-late:
+		o.t.status.say("not all calls were printed: nobody reads them")
 	}
 }
 
@@ -119,13 +136,15 @@ type printer struct {
 	t   *tracer
 	w   *bufio.Writer
 	enc *json.Encoder
-	mu  sync.Mutex
+
+	dropped uint64 // events that the queue had no room for
 }
 
 // Take writes the events of a batch.
 func (p *printer) Take(b *pipeline.Batch) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	for _, n := range b.Dropped {
+		p.dropped += n
+	}
 	for i := range b.Events {
 		if err := p.print(&b.Events[i]); err != nil {
 			return err

@@ -35,6 +35,10 @@ type tracer struct {
 	cost     time.Duration // what the probes add to a call on this machine
 }
 
+// initialPIDs is the first PID namespace (PROC_PID_INIT_INO in the kernel's
+// proc_ns.h). The kernel side and perf know processes by their numbers there.
+const initialPIDs = "pid:[4026531836]"
+
 // newTracer loads the kernel side and opens the store. Nothing is traced yet.
 func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 	t := &tracer{
@@ -51,6 +55,10 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 			t.waiting[pid] = true
 			t.status.debugf("target: %d (%s)", pid, d.Comm)
 		}
+	}
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPIDs {
+		return nil, errors.New("process numbers in this container are not those of the kernel: " +
+			"run it with --pid=host (Kubernetes: hostPID: true)")
 	}
 	if os.Geteuid() != 0 && !hasTraceCapabilities() {
 		return nil, errors.New("tracing needs root: run 'sudo ingero trace' (or see 'ingero check' for the capabilities)")
@@ -117,8 +125,12 @@ func (t *tracer) run(ctx context.Context) error {
 	t.stop = stop
 	var others sync.WaitGroup
 	others.Go(func() { t.found.watch(until, t) })
+	quit := stop // of the live screen
 	if t.command != nil {
-		go func() { t.command.wait(ctx); stop() }()
+		// Not canceled at the end: the command may outlive --duration.
+		var asked context.Context
+		asked, quit = context.WithCancel(ctx)
+		go func() { t.command.wait(asked); stop() }()
 	} else {
 		context.AfterFunc(ctx, stop)
 	}
@@ -134,25 +146,40 @@ func (t *tracer) run(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- pipeline.Run(until, pipeline.Config{
-			Source: quietSource{t.probe, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
+			Source: quietSource{t.probe, t, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
 			EverySecond: t.snapshots(), Now: time.Now,
 		})
 	}()
-	out.show(until, stop) // returns at once unless there is a screen
+	out.show(until, quit) // returns at once unless there is a screen
 	err := <-done
 	stop()
-	out.finish()
+	out.finish(ctx)
 	return err
 }
 
-// quietSource waits for those who attach probes before all are detached.
+// missed says which calls no count contains: normally none.
+func (t *tracer) missed() {
+	all, err := t.probe.Missed()
+	if err != nil {
+		t.status.debugf("%v", err)
+	}
+	for _, m := range all {
+		t.gap("%s of %v: %d nested too deep, %d without memory for the thread",
+			plural(int(m.TooDeep+m.NoThread), "call", "calls"), m.Op, m.TooDeep, m.NoThread)
+	}
+}
+
+// quietSource waits for those who attach probes before all are detached, and
+// asks for what was missed before the last batch is written.
 type quietSource struct {
 	*probe.Probe
+	t      *tracer
 	others *sync.WaitGroup
 }
 
 func (q quietSource) Detach() error {
 	q.others.Wait()
+	defer q.t.missed()
 	return q.Probe.Detach()
 }
 

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -21,13 +23,32 @@ type status struct {
 func newStatus(env *Env, o traceOptions) (*status, error) {
 	s := &status{err: env.Stderr, debug: o.debug}
 	if o.log != "" {
-		f, err := os.OpenFile(o.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := openLog(env, o.log)
 		if err != nil {
 			return nil, fmt.Errorf("open the log: %w", err)
 		}
 		s.log = f
 	}
 	return s, nil
+}
+
+// openLog appends to the log. One that is new belongs to the user who called
+// sudo, like the database.
+func openLog(env *Env, path string) (*os.File, error) {
+	const flags = os.O_APPEND | os.O_WRONLY
+	f, err := os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, flags|os.O_CREATE, 0o644)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, who, err := invokingHome(env); err == nil && who.UID != 0 {
+		if err := f.Chown(who.UID, who.GID); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
 }
 
 // say prints one line.

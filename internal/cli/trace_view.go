@@ -23,13 +23,14 @@ func ansi(colour, text string) string {
 // header says what is traced, as the first lines of the screen.
 func (t *tracer) header(v pipeline.View) []string {
 	out := []string{"", "  Ingero Trace  -  Live CUDA Event Stream"}
+	found := t.found.processes()
 	switch n := len(v.Processes); {
 	case n == 0 && v.Ended > 0:
 		out = append(out, "  Target: "+plural(v.Ended, "process", "processes")+", ended")
-	case n == 0 && len(t.found.procs) == 0:
+	case n == 0 && len(found) == 0:
 		out = append(out, "  Target: waiting for a CUDA process")
 	case n == 0:
-		out = append(out, "  Target: "+processList(t.found.procs)+" (no call yet)")
+		out = append(out, "  Target: "+processList(found)+" (no call yet)")
 	default:
 		procs := make([]event.Process, n)
 		for i, p := range v.Processes {

@@ -55,7 +55,7 @@ func (a *Async) Take(b *Batch) error {
 		c.Events = append(a.takeSpare(), b.Events...)
 		a.waiting += len(b.Events)
 	}
-	if len(a.dropped) > 0 && len(b.Calls) > 0 {
+	if len(a.dropped) > 0 && (len(b.Calls) > 0 || b.Last) {
 		c.Dropped = a.dropped
 		a.dropped = map[event.Op]uint64{}
 	}

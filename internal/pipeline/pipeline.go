@@ -25,7 +25,8 @@ type Source interface {
 	DrainLedger(f func(stats.Ledger)) error
 	// DrainPairs reports who cost whom time since then.
 	DrainPairs(f func(stats.Pair)) error
-	// Release drains a process that has ended and forgets it.
+	// Release drains a process that has ended and forgets it. startBoot is
+	// when it began, 0 if that is not known.
 	Release(pid uint32, startBoot uint64, f func(stats.Calls)) error
 	// SetPolicy adapts what is recorded; called after Drain.
 	SetPolicy()
@@ -283,10 +284,8 @@ func (l *loop) sweep() {
 			continue
 		}
 		if p.described && !l.Alive(p.Process.Process) {
-			if p.startBoot != 0 {
-				if err := l.Source.Release(p.PID, p.startBoot, l.count); err != nil {
-					continue
-				}
+			if err := l.Source.Release(p.PID, p.startBoot, l.count); err != nil {
+				continue
 			}
 			l.end(p, l.Now().UnixNano(), 0)
 		}

@@ -23,7 +23,10 @@ type Attached struct {
 // Attach traces all calls of the table that the binary holds, in every
 // process that maps it now or later. Each file is attached once.
 func (p *Probe) Attach(b proc.Binary) (Attached, error) {
-	if p.attached[b.ID] {
+	p.mu.Lock()
+	_, again := p.links[b.ID]
+	p.mu.Unlock()
+	if again {
 		return Attached{Again: true}, nil
 	}
 	sites, missing, err := b.Sites(p.calls)
@@ -38,10 +41,10 @@ func (p *Probe) Attach(b proc.Binary) (Attached, error) {
 	if err != nil {
 		return a, fmt.Errorf("open %s: %w", b.Path, err)
 	}
-	if p.single || p.attachAll(ex, sites) != nil {
+	if p.single || p.attachAll(b.ID, ex, sites) != nil {
 		// One bad site fails them all; alone, the others still work.
 		for _, s := range sites {
-			if err := p.attachOne(ex, s); err != nil {
+			if err := p.attachOne(b.ID, ex, s); err != nil {
 				a.Failed = append(a.Failed, err)
 				continue
 			}
@@ -56,15 +59,21 @@ func (p *Probe) Attach(b proc.Binary) (Attached, error) {
 	if a.Sites == 0 {
 		return a, fmt.Errorf("attach to %s: %w", b.Path, a.Failed[0])
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.sites += a.Sites
-	p.attached[b.ID] = true
+	p.sitesOf[b.ID] = a.Sites
 	return a, nil
 }
 
 // Sites is the number of functions traced now.
-func (p *Probe) Sites() int { return p.sites }
+func (p *Probe) Sites() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sites
+}
 
-func (p *Probe) attachAll(ex *link.Executable, sites []proc.Site) error {
+func (p *Probe) attachAll(id proc.FileID, ex *link.Executable, sites []proc.Site) error {
 	opts := &link.UprobeMultiOptions{}
 	for _, s := range sites {
 		opts.Addresses = append(opts.Addresses, s.Offset)
@@ -80,13 +89,13 @@ func (p *Probe) attachAll(ex *link.Executable, sites []proc.Site) error {
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	p.links = append(p.links, out, in)
+	p.keep(id, out, in)
 	return nil
 }
 
-func (p *Probe) attachOne(ex *link.Executable, s proc.Site) error {
+func (p *Probe) attachOne(id proc.FileID, ex *link.Executable, s proc.Site) error {
 	if !p.single {
-		if err := p.attachAll(ex, []proc.Site{s}); err != nil {
+		if err := p.attachAll(id, ex, []proc.Site{s}); err != nil {
 			return fmt.Errorf("probe %s: %w", s.Symbol, err)
 		}
 		return nil
@@ -100,7 +109,7 @@ func (p *Probe) attachOne(ex *link.Executable, s proc.Site) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("probe %s: %w", s.Symbol, err), out.Close())
 	}
-	p.links = append(p.links, out, in)
+	p.keep(id, out, in)
 	return nil
 }
 

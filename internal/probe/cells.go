@@ -133,7 +133,7 @@ func (p *Probe) Release(pid uint32, startBoot uint64, f func(stats.Calls)) error
 	var errs []error
 	for i := event.MaxCalls; i < len(p.cells); i++ {
 		c := &p.cells[i]
-		if c.Tgid != pid || c.StartBoottime != startBoot {
+		if c.Tgid != pid || (startBoot != 0 && c.StartBoottime != startBoot) {
 			continue
 		}
 		p.drain(uint32(i), f)

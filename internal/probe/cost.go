@@ -61,7 +61,7 @@ func (p *Probe) measureCost() (time.Duration, error) {
 	}
 	bare := perCall()
 	// Removed with all others at the end: removing takes longer than measuring.
-	if err := p.attachOne(ex, proc.Site{Row: costRow, Symbol: "probed", Offset: at}); err != nil {
+	if err := p.attachOne(proc.FileID{}, ex, proc.Site{Row: costRow, Symbol: "probed", Offset: at}); err != nil {
 		return 0, err
 	}
 	if err := p.Target(os.Getpid()); err != nil {

@@ -55,8 +55,8 @@ type Probe struct {
 	cells    []bpfCell
 	buckets  []bpfBucketRow
 	unmap    []func() error
-	links    []link.Link
-	attached map[proc.FileID]bool
+	mu       sync.Mutex
+	links    map[proc.FileID][]link.Link // those of no file are under the zero id
 	single   bool
 	taken    map[uint32]*tally
 	ledger   []bpfLedgerEntry
@@ -64,6 +64,7 @@ type Probe struct {
 	pairs    map[any][2]uint64
 	walk     *link.Iter
 	sites    int
+	sitesOf  map[proc.FileID]int
 	record   ringbuf.Record
 	names    map[[16]byte]string
 	lastComm [16]byte
@@ -89,7 +90,7 @@ func Load(cfg Config) (*Probe, error) {
 	}
 	p := &Probe{
 		calls: cfg.Calls, clock: clock, single: cfg.Single || !haveUprobeMulti(),
-		attached: map[proc.FileID]bool{}, taken: map[uint32]*tally{}, names: map[[16]byte]string{},
+		links: map[proc.FileID][]link.Link{}, sitesOf: map[proc.FileID]int{}, taken: map[uint32]*tally{}, names: map[[16]byte]string{},
 		settled: map[uint32]*bpfLedgerEntry{}, pairs: map[any][2]uint64{},
 	}
 	if err := p.load(cfg); err != nil {
@@ -131,7 +132,7 @@ func (p *Probe) load(cfg Config) error {
 		if err != nil {
 			return fmt.Errorf("attach %v: %w", prog, err)
 		}
-		p.links = append(p.links, l)
+		p.keep(proc.FileID{}, l)
 	}
 	return nil
 }
@@ -252,15 +253,43 @@ func (p *Probe) Close() error {
 // Detach removes the probes but keeps what they counted readable, so that
 // the last drain is complete.
 func (p *Probe) Detach() error {
-	// Each close waits for the kernel, and a single uprobe for 0.1 s: all at
-	// once they wait together.
-	errs := make([]error, len(p.links))
+	p.mu.Lock()
+	all := p.links
+	p.links = map[proc.FileID][]link.Link{}
+	p.mu.Unlock()
+	var list []link.Link
+	for _, links := range all {
+		list = append(list, links...)
+	}
+	return closeAll(list)
+}
+
+// DetachFile removes the probes of one file, which can then be unmounted.
+func (p *Probe) DetachFile(id proc.FileID) error {
+	p.mu.Lock()
+	links := p.links[id]
+	delete(p.links, id)
+	p.sites -= p.sitesOf[id]
+	delete(p.sitesOf, id)
+	p.mu.Unlock()
+	return closeAll(links)
+}
+
+func (p *Probe) keep(id proc.FileID, links ...link.Link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.links[id] = append(p.links[id], links...)
+}
+
+// closeAll closes links at once: each close waits for the kernel, a single
+// uprobe's for 0.1 s, and so they wait together.
+func closeAll(links []link.Link) error {
+	errs := make([]error, len(links))
 	var all sync.WaitGroup
-	for i, l := range p.links {
+	for i, l := range links {
 		all.Go(func() { errs[i] = l.Close() })
 	}
 	all.Wait()
-	p.links = nil
 	return errors.Join(errs...)
 }
 

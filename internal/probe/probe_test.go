@@ -318,7 +318,7 @@ func TestSeenTwiceIsCountedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.attachAll(ex, sites); err != nil {
+		if err := s.attachAll(proc.FileID{}, ex, sites); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -435,6 +435,13 @@ func TestAttachIsQuickAndOnce(t *testing.T) {
 	}
 	if a, err := s.Attach(b); err != nil || !a.Again {
 		t.Errorf("attached again: %+v, %v", a, err)
+	}
+	all := s.Sites()
+	if err := s.DetachFile(b.ID); err != nil || s.Sites() >= all {
+		t.Errorf("%d functions probed after detaching a file, %d before; %v", s.Sites(), all, err)
+	}
+	if a, err := s.Attach(b); err != nil || a.Again || s.Sites() != all {
+		t.Errorf("attached after detaching: %+v, %v", a, err)
 	}
 	if s.Sites() < len(event.Calls)+6 { // the simulation has some _ptsz variants as well
 		t.Errorf("%d functions probed, want at least %d", s.Sites(), len(event.Calls)+6)

@@ -179,7 +179,7 @@ func TestTargets(t *testing.T) {
 func TestStartIsQuick(t *testing.T) {
 	b := newBox(t)
 	began := time.Now()
-	a := b.start(b.libs()...)
+	a := b.start(append(b.libs(), "--user", b.user)...)
 	line := a.await("probes attached")
 	took := time.Since(began)
 	a.stop()

@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,7 +48,10 @@ func TestMain(m *testing.M) {
 type box struct {
 	*testing.T
 	dir, db string
+	user    string // whose processes are traced: nobody else's on this machine
 }
+
+var lastUser atomic.Uint32
 
 func newBox(t *testing.T) *box {
 	t.Helper()
@@ -54,7 +59,12 @@ func newBox(t *testing.T) *box {
 	if err := workload.Supported(); err != nil {
 		t.Skip(err)
 	}
-	b := &box{T: t, dir: t.TempDir()}
+	b := &box{T: t, dir: t.TempDir(), user: fmt.Sprint(61000 + lastUser.Add(1))}
+	for _, dir := range []string{b.dir, filepath.Dir(b.dir)} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.db = filepath.Join(b.dir, "out", "test.db")
 	if err := os.Mkdir(filepath.Dir(b.db), 0o755); err != nil {
 		t.Fatal(err)
@@ -81,6 +91,9 @@ type agent struct {
 // trace starts the agent and waits until its probes are attached.
 func (b *box) trace(args ...string) *agent {
 	b.Helper()
+	if !slices.Contains(args, "--pid") {
+		args = append(args, "--user", b.user)
+	}
 	a := b.start(args...)
 	a.await("probes attached")
 	return a
@@ -226,7 +239,8 @@ func (b *box) workload(args ...string) workload.Truth {
 
 func (b *box) launch(args ...string) *workload.Run {
 	b.Helper()
-	r, err := workload.Start(context.Background(), b.dir, args...)
+	program := []string{"--reuid", b.user, "--clear-groups", "--", filepath.Join(b.dir, "workload")}
+	r, err := workload.StartCommand(context.Background(), "setpriv", append(program, args...)...)
 	if err != nil {
 		b.Fatal(err)
 	}

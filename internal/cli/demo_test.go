@@ -1,0 +1,25 @@
+package cli
+
+import (
+	"io"
+	"testing"
+)
+
+func TestCompareSeesWhatIsMissing(t *testing.T) {
+	env := &Env{Stdout: io.Discard}
+	const truth = `{"calls":{"cudaMalloc":2,"cudaFree":1,"cudaStreamCreate":9}}`
+	for _, c := range []struct {
+		name    string
+		counted map[string]uint64
+		same    bool
+	}{
+		{"all", map[string]uint64{"cudaMalloc": 2, "cudaFree": 1}, true},
+		{"one function not traced", map[string]uint64{"cudaMalloc": 2}, false},
+		{"one call too many", map[string]uint64{"cudaMalloc": 3, "cudaFree": 1}, false},
+		{"a call never made", map[string]uint64{"cudaMalloc": 2, "cudaFree": 1, "cudaMemcpy": 1}, false},
+	} {
+		if err := compare(env, []byte(truth), c.counted); (err == nil) != c.same {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
