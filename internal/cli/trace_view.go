@@ -77,6 +77,7 @@ func body(v pipeline.View, col paint) []string {
 		out = append(out, fmt.Sprintf("  System: CPU [%s] %.0f%% | Mem [%s] %.0f%% (%.1f GB free) | Load %.1f | Swap %d MB",
 			bar(s.CPU, col), s.CPU, bar(s.Mem, col), s.Mem, float64(s.MemAvail)/1024, s.Load, s.Swap), "")
 	}
+	out = append(out, ledger(v, col)...)
 	for _, section := range []struct {
 		title  string
 		source event.Source

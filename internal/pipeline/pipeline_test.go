@@ -344,3 +344,41 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%d calls in all, %d recent; want 23 and 18", v.Calls, v.Ops[0].Recent.Count())
 	}
 }
+
+func TestWindowSaysWhereTheTimeWent(t *testing.T) {
+	now := time.Unix(2000, 0)
+	w := NewWindow(func() time.Time { return now })
+	ledger := func(tid uint32, place event.Op, state event.State, d time.Duration) stats.Ledger {
+		l := stats.Ledger{PID: 1, TID: tid, Comm: fmt.Sprint("t", tid), Place: place}
+		l.NS[state] = uint64(d)
+		return l
+	}
+	for second := int64(2000); second < 2020; second++ {
+		now = time.Unix(second+1, 0)
+		state := event.Running
+		if second >= 2015 {
+			state = event.Runnable
+		}
+		if err := w.Take(&Batch{
+			Second: second, Ledger: []stats.Ledger{ledger(1, launch, state, 600*time.Millisecond), ledger(1, 0, event.Sleep, 400*time.Millisecond), ledger(2, 0, event.Sleep, time.Second)},
+			Pairs: []stats.Pair{{PID: 1, State: event.Runnable, OtherPID: 9, OtherComm: "hog", NS: 300, Count: 3}, {PID: 1, State: event.Runnable, NS: 100, Count: 1}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := w.View()
+	if len(v.Feeders) != 1 || v.Feeders[0].TID != 1 {
+		t.Fatalf("feeders %+v, want only thread 1", v.Feeders)
+	}
+	sum, got := 0.0, map[string]float64{}
+	for _, c := range v.Feeders[0].Cells {
+		sum += c.Share
+		got[fmt.Sprint(c.Place, " ", c.State)] += c.Share
+	}
+	if sum < 0.999 || sum > 1.001 || got["cudaLaunchKernel runnable"] < 0.3 || got["cudaLaunchKernel runnable"] > 0.37 {
+		t.Errorf("shares %v add up to %g", got, sum)
+	}
+	if len(v.Thieves) != 2 || v.Thieves[0].Comm != "hog" || v.Thieves[0].Share != 0.75 {
+		t.Errorf("thieves %+v, want the hog with 75 %%", v.Thieves)
+	}
+}

@@ -27,6 +27,7 @@ type Window struct {
 	ended    int                // that made a traced call
 	lived    float64            // ns, of all that ended, while we traced
 	snapshot event.Snapshot
+	books    books
 	dropped  uint64
 	now      func() time.Time
 	began    time.Time
@@ -42,6 +43,7 @@ func NewWindow(now func() time.Time) *Window {
 func (w *Window) Take(b *Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.books.take(b)
 	for _, p := range b.Processes {
 		if p.Ended == 0 {
 			w.procs[p.PID] = p
@@ -124,6 +126,8 @@ type View struct {
 	Processes []Process // that made calls and live, by PID
 	Ended     int
 	Snapshot  event.Snapshot
+	Feeders   []Feeder // where their time went in the last seconds, busiest first
+	Thieves   []Thief  // who ran meanwhile, worst first
 	Calls     uint64
 	Recorded  uint64
 	Lost      uint64
@@ -153,6 +157,7 @@ func (w *Window) View() View {
 	defer w.mu.Unlock()
 	now := w.now().Unix()
 	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
+	v.Feeders, v.Thieves = w.books.view(now - bookSeconds)
 	recent := map[event.Op]*stats.Histogram{}
 	wall := min(w.latest.Sub(w.began), recentSeconds*time.Second)
 	for k := range w.recent {

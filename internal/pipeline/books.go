@@ -1,0 +1,144 @@
+package pipeline
+
+import (
+	"cmp"
+	"slices"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+// bookSeconds is how far back the live view says where the time went.
+const bookSeconds = 10
+
+// books keeps the ledger of the last seconds.
+type books struct {
+	stamp  [bookSeconds]int64
+	ledger [bookSeconds][]stats.Ledger
+	pairs  [bookSeconds][]stats.Pair
+}
+
+func (k *books) take(b *Batch) {
+	if len(b.Ledger)+len(b.Pairs) == 0 {
+		return
+	}
+	i := b.Second % bookSeconds
+	if k.stamp[i] != b.Second {
+		k.stamp[i], k.ledger[i], k.pairs[i] = b.Second, nil, nil
+	}
+	k.ledger[i] = append(k.ledger[i], b.Ledger...)
+	k.pairs[i] = append(k.pairs[i], b.Pairs...)
+}
+
+// Cell is the time one thread spent at one place in one state.
+type Cell struct {
+	Place event.Op // 0 is between calls
+	State event.State
+	NS    uint64
+	Share float64 // of the thread's time
+	Max   uint64  // the longest single interval, ns
+}
+
+// Feeder is a thread that makes traced calls, and where its time went. The
+// shares of its cells add up to 1.
+type Feeder struct {
+	PID, TID uint32
+	Comm     string
+	Wall     uint64 // ns
+	Cells    []Cell // largest first
+}
+
+// Thief is a process that ran on a CPU that the threads of a traced process
+// waited for. PID 0 is nobody: the CPU was idle.
+type Thief struct {
+	Victim uint32
+	PID    uint32
+	Comm   string
+	NS     uint64
+	Count  uint64  // slices
+	Share  float64 // of all the time these threads waited
+}
+
+// view adds up the seconds after since.
+func (k *books) view(since int64) (feeders []Feeder, thieves []Thief) {
+	type spot struct {
+		tid   uint32
+		place event.Op
+	}
+	sums, threads := map[spot]*stats.Ledger{}, map[uint32]*Feeder{}
+	stolen, waited := map[[2]uint32]*Thief{}, map[uint32]uint64{}
+	for i := range k.stamp {
+		if k.stamp[i] <= since {
+			continue
+		}
+		for _, l := range k.ledger[i] {
+			if threads[l.TID] == nil {
+				threads[l.TID] = &Feeder{PID: l.PID, TID: l.TID}
+			}
+			t := threads[l.TID]
+			t.Comm, t.Wall = l.Comm, t.Wall+l.Total()
+			at := spot{l.TID, l.Place}
+			if sums[at] == nil {
+				sums[at] = &stats.Ledger{}
+			}
+			for s, ns := range l.NS {
+				sums[at].NS[s] += ns
+				sums[at].Max[s] = max(sums[at].Max[s], l.Max[s])
+			}
+		}
+		for _, p := range k.pairs[i] {
+			if p.State != event.Runnable {
+				continue
+			}
+			key := [2]uint32{p.PID, p.OtherPID}
+			if stolen[key] == nil {
+				stolen[key] = &Thief{Victim: p.PID, PID: p.OtherPID, Comm: p.OtherComm}
+			}
+			stolen[key].NS += p.NS
+			stolen[key].Count += p.Count
+			waited[p.PID] += p.NS
+		}
+	}
+	calls := map[uint32]bool{}
+	for at, sum := range sums {
+		t := threads[at.tid]
+		calls[at.tid] = calls[at.tid] || at.place != 0
+		for s, ns := range sum.NS {
+			if ns > 0 {
+				t.Cells = append(t.Cells, Cell{at.place, event.State(s), ns, float64(ns) / float64(t.Wall), sum.Max[s]})
+			}
+		}
+	}
+	for tid, t := range threads {
+		if !calls[tid] {
+			continue
+		}
+		slices.SortFunc(t.Cells, func(a, b Cell) int {
+			return cmp.Or(cmp.Compare(b.NS, a.NS), cmp.Compare(a.Place, b.Place), cmp.Compare(a.State, b.State))
+		})
+		feeders = append(feeders, *t)
+	}
+	// The busiest first: the one that spends least time waiting between calls.
+	slices.SortFunc(feeders, func(a, b Feeder) int {
+		return cmp.Or(cmp.Compare(b.inCalls(), a.inCalls()), cmp.Compare(a.TID, b.TID))
+	})
+	for _, t := range stolen {
+		t.Share = float64(t.NS) / float64(waited[t.Victim])
+		thieves = append(thieves, *t)
+	}
+	slices.SortFunc(thieves, func(a, b Thief) int {
+		return cmp.Or(cmp.Compare(b.NS, a.NS), cmp.Compare(a.Victim, b.Victim), cmp.Compare(a.PID, b.PID))
+	})
+	return feeders, thieves
+}
+
+// inCalls is the time spent inside traced calls.
+func (f Feeder) inCalls() uint64 {
+	var ns uint64
+	for _, c := range f.Cells {
+		if c.Place != 0 {
+			ns += c.NS
+		}
+	}
+	return ns
+}
