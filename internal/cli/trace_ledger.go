@@ -2,10 +2,12 @@ package cli
 
 import (
 	"fmt"
-	"time"
+	"maps"
+	"slices"
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
+	"ingero/internal/rule"
 )
 
 const (
@@ -41,10 +43,8 @@ func ledger(v pipeline.View, col paint) []string {
 	if more := len(v.Feeders) - feedersShown; more > 0 {
 		lines = append(lines, fmt.Sprintf("  and %s more", plural(more, "thread", "threads")))
 	}
-	for _, x := range thieves(v) {
-		lines = append(lines, col("yellow", "  "+x))
-	}
-	return append(append([]string{"  " + col("bold", "Where The Time Went") + ", last 10 seconds"}, lines...), "")
+	out := append([]string{"  " + col("bold", "Where The Time Went") + ", last 10 seconds"}, lines...)
+	return append(append(out, ""), tell(v, col)...)
 }
 
 func placeName(op event.Op) string {
@@ -54,33 +54,51 @@ func placeName(op event.Op) string {
 	return op.String()
 }
 
-// thieves names who ran while the feeders waited for a CPU, when that wait is
-// worth a word.
-func thieves(v pipeline.View) []string {
-	waited, wall := map[uint32]float64{}, map[uint32]float64{}
-	for _, f := range v.Feeders {
-		wall[f.PID] += float64(f.Wall)
-		for _, c := range f.Cells {
-			if c.State == event.Runnable {
-				waited[f.PID] += float64(c.NS)
+// findings are the causes of lost time that can be told from the ledger of
+// the last minute, those that are over as well.
+func findings(v pipeline.View) []rule.Finding {
+	var all []rule.Finding
+	for _, pid := range slices.Sorted(maps.Keys(v.Seconds)) {
+		p := rule.Process{Process: event.Process{PID: pid}}
+		for _, live := range v.Processes {
+			if live.PID == pid {
+				p.Process = live.Process
 			}
 		}
+		for _, s := range v.Seconds[pid] {
+			p.Seconds = append(p.Seconds, rule.Second{At: s.At, Ledger: s.Ledger, Pairs: s.Pairs})
+			if p.Comm == "" && len(s.Ledger) > 0 {
+				p.Comm = s.Ledger[0].Comm // it has ended
+			}
+		}
+		all = append(all, rule.Find(p)...)
 	}
+	return all
+}
+
+// tell prints the findings of severity MEDIUM and above, and what to do.
+func tell(v pipeline.View, col paint) []string {
 	var out []string
-	for _, x := range v.Thieves {
-		if wall[x.Victim] == 0 || waited[x.Victim]/wall[x.Victim] < smallCell || x.Share < 0.1 {
+	for _, f := range findings(v) {
+		if f.Severity == rule.Low {
 			continue
 		}
-		who := fmt.Sprintf("%s (PID %d) had the CPU", x.Comm, x.PID)
-		switch {
-		case x.PID == x.Victim:
-			who = "its own threads had the CPU"
-		case x.PID == 0 && x.NS < x.Count*uint64(time.Millisecond):
-			continue // no more than waking up
-		case x.PID == 0:
-			who = "the CPU was idle: it is held back by a quota (cpu.max)"
+		state := "until " + f.End.Format("15:04:05")
+		if f.Ongoing {
+			state = "now"
 		}
-		out = append(out, fmt.Sprintf("while PID %d waited for one, %s: %.0f%% of that time", x.Victim, who, 100*x.Share))
+		colour := map[rule.Severity]string{rule.High: "red", rule.Medium: "yellow"}[f.Severity]
+		out = append(out, col(colour, fmt.Sprintf("  ⚠ [%s] %s, from %s %s", f.Severity, f.Summary, f.Start.Format("15:04:05"), state)))
+		for _, x := range f.Fixes {
+			line := "      Fix: " + x.Text
+			if x.Command != "" {
+				line += ": " + x.Command
+			}
+			out = append(out, line)
+		}
+	}
+	if len(out) > 0 {
+		out = append(out, "")
 	}
 	return out
 }

@@ -11,18 +11,58 @@ import (
 // bookSeconds is how far back the live view says where the time went.
 const bookSeconds = 10
 
-// books keeps the ledger of the last seconds.
+// books keeps the ledger of the last minute.
 type books struct {
-	stamp  [bookSeconds]int64
-	ledger [bookSeconds][]stats.Ledger
-	pairs  [bookSeconds][]stats.Pair
+	stamp  [recentSeconds]int64
+	ledger [recentSeconds][]stats.Ledger
+	pairs  [recentSeconds][]stats.Pair
+}
+
+// Second is what the ledger says of one process in one second.
+type Second struct {
+	At     int64 // unix s
+	Ledger []stats.Ledger
+	Pairs  []stats.Pair
+}
+
+// seconds returns the seconds after since, in order, by process.
+func (k *books) seconds(since int64) map[uint32][]Second {
+	all := map[uint32][]Second{}
+	order := []int{}
+	for i, at := range k.stamp {
+		if at > since {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(k.stamp[a], k.stamp[b]) })
+	for _, i := range order {
+		mine := map[uint32]*Second{}
+		of := func(pid uint32) *Second {
+			if mine[pid] == nil {
+				mine[pid] = &Second{At: k.stamp[i]}
+			}
+			return mine[pid]
+		}
+		for _, l := range k.ledger[i] {
+			s := of(l.PID)
+			s.Ledger = append(s.Ledger, l)
+		}
+		for _, p := range k.pairs[i] {
+			s := of(p.PID)
+			s.Pairs = append(s.Pairs, p)
+		}
+		for pid, s := range mine {
+			all[pid] = append(all[pid], *s)
+		}
+	}
+	return all
 }
 
 func (k *books) take(b *Batch) {
 	if len(b.Ledger)+len(b.Pairs) == 0 {
 		return
 	}
-	i := b.Second % bookSeconds
+	i := b.Second % recentSeconds
 	if k.stamp[i] != b.Second {
 		k.stamp[i], k.ledger[i], k.pairs[i] = b.Second, nil, nil
 	}
@@ -48,25 +88,13 @@ type Feeder struct {
 	Cells    []Cell // largest first
 }
 
-// Thief is a process that ran on a CPU that the threads of a traced process
-// waited for. PID 0 is nobody: the CPU was idle.
-type Thief struct {
-	Victim uint32
-	PID    uint32
-	Comm   string
-	NS     uint64
-	Count  uint64  // slices
-	Share  float64 // of all the time these threads waited
-}
-
 // view adds up the seconds after since.
-func (k *books) view(since int64) (feeders []Feeder, thieves []Thief) {
+func (k *books) view(since int64) (feeders []Feeder) {
 	type spot struct {
 		tid   uint32
 		place event.Op
 	}
 	sums, threads := map[spot]*stats.Ledger{}, map[uint32]*Feeder{}
-	stolen, waited := map[[2]uint32]*Thief{}, map[uint32]uint64{}
 	for i := range k.stamp {
 		if k.stamp[i] <= since {
 			continue
@@ -85,18 +113,6 @@ func (k *books) view(since int64) (feeders []Feeder, thieves []Thief) {
 				sums[at].NS[s] += ns
 				sums[at].Max[s] = max(sums[at].Max[s], l.Max[s])
 			}
-		}
-		for _, p := range k.pairs[i] {
-			if p.State != event.Runnable {
-				continue
-			}
-			key := [2]uint32{p.PID, p.OtherPID}
-			if stolen[key] == nil {
-				stolen[key] = &Thief{Victim: p.PID, PID: p.OtherPID, Comm: p.OtherComm}
-			}
-			stolen[key].NS += p.NS
-			stolen[key].Count += p.Count
-			waited[p.PID] += p.NS
 		}
 	}
 	calls := map[uint32]bool{}
@@ -122,14 +138,7 @@ func (k *books) view(since int64) (feeders []Feeder, thieves []Thief) {
 	slices.SortFunc(feeders, func(a, b Feeder) int {
 		return cmp.Or(cmp.Compare(b.inCalls(), a.inCalls()), cmp.Compare(a.TID, b.TID))
 	})
-	for _, t := range stolen {
-		t.Share = float64(t.NS) / float64(waited[t.Victim])
-		thieves = append(thieves, *t)
-	}
-	slices.SortFunc(thieves, func(a, b Thief) int {
-		return cmp.Or(cmp.Compare(b.NS, a.NS), cmp.Compare(a.Victim, b.Victim), cmp.Compare(a.PID, b.PID))
-	})
-	return feeders, thieves
+	return feeders
 }
 
 // inCalls is the time spent inside traced calls.

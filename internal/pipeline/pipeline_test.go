@@ -378,7 +378,8 @@ func TestWindowSaysWhereTheTimeWent(t *testing.T) {
 	if sum < 0.999 || sum > 1.001 || got["cudaLaunchKernel runnable"] < 0.3 || got["cudaLaunchKernel runnable"] > 0.37 {
 		t.Errorf("shares %v add up to %g", got, sum)
 	}
-	if len(v.Thieves) != 2 || v.Thieves[0].Comm != "hog" || v.Thieves[0].Share != 0.75 {
-		t.Errorf("thieves %+v, want the hog with 75 %%", v.Thieves)
+	seconds := v.Seconds[1]
+	if len(seconds) != 20 || seconds[0].At != 2000 || len(seconds[19].Ledger) != 3 || seconds[19].Pairs[0].OtherComm != "hog" {
+		t.Errorf("%d seconds of process 1, want 20 in order: %+v", len(seconds), seconds)
 	}
 }

@@ -126,8 +126,8 @@ type View struct {
 	Processes []Process // that made calls and live, by PID
 	Ended     int
 	Snapshot  event.Snapshot
-	Feeders   []Feeder // where their time went in the last seconds, busiest first
-	Thieves   []Thief  // who ran meanwhile, worst first
+	Feeders   []Feeder            // where their time went in the last seconds, busiest first
+	Seconds   map[uint32][]Second // the ledger of the last minute, by process
 	Calls     uint64
 	Recorded  uint64
 	Lost      uint64
@@ -157,7 +157,7 @@ func (w *Window) View() View {
 	defer w.mu.Unlock()
 	now := w.now().Unix()
 	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
-	v.Feeders, v.Thieves = w.books.view(now - bookSeconds)
+	v.Feeders, v.Seconds = w.books.view(now-bookSeconds), w.books.seconds(now-recentSeconds)
 	recent := map[event.Op]*stats.Histogram{}
 	wall := min(w.latest.Sub(w.began), recentSeconds*time.Second)
 	for k := range w.recent {
