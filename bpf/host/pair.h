@@ -3,6 +3,8 @@
  * wakers ended its other waits. */
 #pragma once
 
+const volatile bool have_loop = true; /* bpf_loop: Linux 5.17 */
+
 #define SLICES 128 /* of each CPU that are remembered; a power of two */
 
 /* Who ran on a CPU until when. A slice begins where the one before ends. */
@@ -71,33 +73,50 @@ static __always_inline void add_thief(u32 victim, struct slice *s, u64 ns)
 	bpf_map_update_elem(&thieves, &key, &fresh, BPF_NOEXIST);
 }
 
+/* A walk back over the slices of one CPU. */
+struct walk {
+	struct slices *all;
+	u64 from, now, next;
+	u32 victim;
+};
+
+/* Names the thief of one slice; returns 1 at the end of the wait. */
+static long name_thief(u32 i, struct walk *w)
+{
+	struct slice *s = &w->all->ring[(w->next - 1 - i) & (SLICES - 1)];
+	struct slice *before = &w->all->ring[(w->next - 2 - i) & (SLICES - 1)];
+	u64 start = before->end_ns > w->from ? before->end_ns : w->from;
+
+	if (s->end_ns > w->now || s->end_ns <= w->from || !before->end_ns)
+		return 1;
+	if (s->end_ns > start)
+		add_thief(w->victim, s, s->end_ns - start);
+	return 0;
+}
+
 /* Says who ran on the CPU that the thread waited for since waiting_ns. Slices
  * that are forgotten already stay unnamed. */
 static __noinline void name_thieves(struct thread *th, u32 victim, u64 now)
 {
-	u64 from, start, next;
-	struct slice *s, *before;
-	struct slices *all;
+	struct walk w = { .now = now, .victim = victim };
 	u32 cpu, i;
 
 	if (!th)
 		return;
 	cpu = th->cpu;
-	from = th->waiting_ns;
-	all = bpf_map_lookup_elem(&slices, &cpu);
-	if (!all || !from || from >= now)
-		return;
-	next = all->next;
-	for (i = 1; i < SLICES - 1; i++) {
-		s = &all->ring[(next - i) & (SLICES - 1)];
-		before = &all->ring[(next - i - 1) & (SLICES - 1)];
-		if (s->end_ns > now || s->end_ns <= from || !before->end_ns)
-			break;
-		start = before->end_ns > from ? before->end_ns : from;
-		if (s->end_ns > start)
-			add_thief(victim, s, s->end_ns - start);
-	}
+	w.from = th->waiting_ns;
 	th->waiting_ns = 0;
+	w.all = bpf_map_lookup_elem(&slices, &cpu);
+	if (!w.all || !w.from || w.from >= now)
+		return;
+	w.next = w.all->next;
+	if (have_loop) {
+		bpf_loop(SLICES - 2, name_thief, &w, 0);
+		return;
+	}
+	for (i = 0; i < 16; i++) /* what old verifiers can follow */
+		if (name_thief(i, &w))
+			return;
 }
 
 static __always_inline void log_slice(struct task_struct *prev, u64 now)

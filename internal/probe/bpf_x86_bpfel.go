@@ -283,6 +283,7 @@ const (
 	bpfVarEnrolling           = "enrolling"
 	bpfVarEntriesMissing      = "entries_missing"
 	bpfVarEntriesUsed         = "entries_used"
+	bpfVarHaveLoop            = "have_loop"
 	bpfVarReasonOf            = "reason_of"
 	bpfVarSpecs               = "specs"
 	bpfVarSwitchTellsState    = "switch_tells_state"
@@ -386,6 +387,7 @@ type bpfVariableSpecs struct {
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
+	HaveLoop            *ebpf.VariableSpec `ebpf:"have_loop"`
 	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
@@ -471,6 +473,7 @@ type bpfVariables struct {
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
+	HaveLoop            *ebpf.Variable `ebpf:"have_loop"`
 	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`

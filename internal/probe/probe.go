@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -179,6 +181,7 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		"wakes_of":      wakerTable(),
 
 		"switch_tells_state": switchTellsState(),
+		"have_loop":          features.HaveProgramHelper(ebpf.Tracing, asm.FnLoop) == nil,
 	} {
 		v := spec.Variables[name]
 		if v == nil {
