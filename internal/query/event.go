@@ -21,6 +21,9 @@ type EventJSON struct {
 	Bytes     uint64    `json:"bytes"`
 	Handle    string    `json:"handle"` // hexadecimal
 	Ret       int32     `json:"ret_code"`
+	Running   *int64    `json:"running_ns,omitempty"` // of the duration; left out when not measured
+	Runnable  *int64    `json:"runnable_ns,omitempty"`
+	Blocked   *int64    `json:"blocked_ns,omitempty"`
 	Stack     []Frame   `json:"stack,omitempty"`
 	Node      string    `json:"node"`
 	Rank      *int32    `json:"rank"` // null: not known
@@ -46,6 +49,10 @@ func EncodeEvent(e event.Event, node string, stack ...Frame) EventJSON {
 	}
 	if e.Rank.Rank >= 0 {
 		j.Rank = &e.Rank.Rank
+	}
+	if e.Runnable >= 0 && e.Blocked >= 0 {
+		running := max(e.Dur-e.Runnable-e.Blocked, 0)
+		j.Running, j.Runnable, j.Blocked = &running, &e.Runnable, &e.Blocked
 	}
 	return j
 }

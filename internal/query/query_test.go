@@ -99,7 +99,7 @@ func TestShortDuration(t *testing.T) {
 
 func TestEventJSON(t *testing.T) {
 	e := event.Event{Start: 1767225600_000000001, Dur: 10900, PID: 7, TID: 8, Op: event.MakeOp(event.Driver, 1),
-		Handle: 0x7f00, Ret: 2, Comm: "a\"b", Rank: event.NoRank}
+		Handle: 0x7f00, Ret: 2, Comm: "a\"b", Rank: event.NoRank, Runnable: 900, Blocked: 4000}
 	check := func(j EventJSON, want string) {
 		t.Helper()
 		got, err := json.Marshal(j)
@@ -107,7 +107,8 @@ func TestEventJSON(t *testing.T) {
 			t.Errorf("got %s, %v\nwant %s", got, err, want)
 		}
 	}
-	check(EncodeEvent(e, "n"), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"driver","op":"cuLaunchKernel","duration_ns":10900,"duration":"11us","bytes":0,"handle":"0x7f00","ret_code":2,"node":"n","rank":null}`)
+	check(EncodeEvent(e, "n"), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"driver","op":"cuLaunchKernel","duration_ns":10900,"duration":"11us","bytes":0,"handle":"0x7f00","ret_code":2,"running_ns":6000,"runnable_ns":900,"blocked_ns":4000,"node":"n","rank":null}`)
+	e.Runnable, e.Blocked = -1, -1 // not measured
 	e.Rank.Rank, e.Op, e.Bytes = 3, event.MakeOp(event.CUDA, 1), 4096
 	check(EncodeEvent(e, "", Frame{IP: "0x0", PyFile: "train.py", PyFunc: "main", PyLine: 13}), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"cuda","op":"cudaMalloc","duration_ns":10900,"duration":"11us","bytes":4096,"handle":"0x7f00","ret_code":2,"stack":[{"ip":"0x0","py_file":"train.py","py_func":"main","py_line":13}],"node":"","rank":3}`)
 }

@@ -51,6 +51,8 @@ const (
 	colRank
 	colLocal
 	colWorld
+	colRunnable
+	colBlocked
 	numColumns = iota + 1
 )
 
@@ -77,6 +79,8 @@ var intColumns = []struct {
 	{colRank, func(e *event.Event) int64 { return int64(e.Rank.Rank) }, func(e *event.Event, v int64) { e.Rank.Rank = int32(v) }},
 	{colLocal, func(e *event.Event) int64 { return int64(e.Rank.Local) }, func(e *event.Event, v int64) { e.Rank.Local = int32(v) }},
 	{colWorld, func(e *event.Event) int64 { return int64(e.Rank.World) }, func(e *event.Event, v int64) { e.Rank.World = int32(v) }},
+	{colRunnable, func(e *event.Event) int64 { return e.Runnable }, func(e *event.Event, v int64) { e.Runnable = v }},
+	{colBlocked, func(e *event.Event) int64 { return e.Blocked }, func(e *event.Event, v int64) { e.Blocked = v }},
 }
 
 // encoder turns events into chunks; not for concurrent use.
@@ -274,6 +278,9 @@ func (d *decoder) events(c *chunk, keep func(i int) bool) ([]event.Event, error)
 		return nil, nil
 	}
 	out := make([]event.Event, len(at))
+	for k := range out {
+		out[k].Runnable, out[k].Blocked = -1, -1 // older chunks do not have them
+	}
 	var ints []int64
 	var err error
 	for _, col := range intColumns {

@@ -24,6 +24,7 @@ func drawEvent(t *rapid.T) event.Event {
 		Depth: uint8(small.Draw(t, "depth")), Dir: event.Direction(small.Draw(t, "dir")),
 		GPU: int16(pick("gpu")), Ret: int32(pick("ret")), Bytes: pick("bytes"), Handle: pick("handle"),
 		Stack: pick("stack"), Cgroup: pick("cgroup"), Comm: rapid.StringN(0, 5, 16).Draw(t, "comm"),
+		Runnable: rapid.Int64Range(-1, 1<<40).Draw(t, "runnable"), Blocked: rapid.Int64Range(-1, 1<<40).Draw(t, "blocked"),
 		Rank: event.Rank{Rank: int32(pick("rank")), Local: int32(pick("local")), World: int32(pick("world"))},
 	}
 }
@@ -94,7 +95,7 @@ func TestColumnsThatAChunkLacksAreLeftOut(t *testing.T) {
 	}
 	var dec decoder
 	got, err := dec.events(&c, nil)
-	if want := []event.Event{{PID: 5}, {PID: 5}}; err != nil || !slices.Equal(got, want) {
+	if want := []event.Event{{PID: 5, Runnable: -1, Blocked: -1}, {PID: 5, Runnable: -1, Blocked: -1}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if _, ok, err := dec.ints(&c, colDur, nil); ok || err != nil {

@@ -77,7 +77,8 @@ func attachRecording(ctx context.Context, c *readConn) error {
 		%s AS node, %s AS rank, %s AS local_rank, %s AS world_size, %s AS cgroup_id, %s AS comm,
 		CASE WHEN source * 256 + op IN %s THEN %s * %s ELSE 0 END AS bytes,
 		CASE WHEN source IN (%d, %d, %d) AND source * 256 + op NOT IN %s THEN %s ELSE 0 END AS handle,
-		CASE WHEN source * 256 + op IN %s THEN %s ELSE 0 END AS direction, NULL AS depth
+		CASE WHEN source * 256 + op IN %s THEN %s ELSE 0 END AS direction, NULL AS depth,
+		NULL AS running_ns, NULL AS runnable_ns, NULL AS blocked_ns
 		FROM main.events e`,
 		event.Host, has.or("gpu_id", "0"), arg0, arg1, has.or("ret_code", "0"), has.or("stack_hash", "0"),
 		has.or("node", "''"), has.or("rank", "NULL"), has.or("local_rank", "NULL"), has.or("world_size", "NULL"),
@@ -127,6 +128,7 @@ func recordingEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]S
 			&e.Comm, &e.Node, &e.Rank.Rank, &e.Rank.Local, &e.Rank.World, &e.Seq); err != nil {
 			return nil, err
 		}
+		e.Runnable, e.Blocked = -1, -1
 		e.Op, e.Dir = event.MakeOp(event.Source(source), op), event.Direction(dir)
 		e.Bytes, e.Handle, e.Stack, e.Cgroup = uint64(bytes), uint64(handle), uint64(stack), uint64(cgroup)
 		all = append(all, e)

@@ -170,6 +170,9 @@ var eventColumns = []struct {
 	{"handle", "INTEGER", colHandle, intValue(colHandle)},
 	{"direction", "INTEGER", colDir, intValue(colDir)},
 	{"depth", "INTEGER", colDepth, intValue(colDepth)},
+	{"running_ns", "INTEGER", 0, runningValue},
+	{"runnable_ns", "INTEGER", 0, rankValue(colRunnable)},
+	{"blocked_ns", "INTEGER", 0, rankValue(colBlocked)},
 }
 
 func orNull(v int64, ok bool) vtab.Value {
@@ -186,6 +189,20 @@ func intValue(col column) func(*cursor) (vtab.Value, error) {
 	}
 }
 
+// runningValue is what is left of the duration after all waiting.
+func runningValue(c *cursor) (vtab.Value, error) {
+	var v [3]int64
+	for i, col := range [...]column{colDur, colRunnable, colBlocked} {
+		x, ok, err := c.at(col)
+		if err != nil || !ok || x < 0 {
+			return nil, err
+		}
+		v[i] = x
+	}
+	return max(v[0]-v[1]-v[2], 0), nil
+}
+
+// rankValue is a column in which -1 means that it is not known.
 func rankValue(col column) func(*cursor) (vtab.Value, error) {
 	return func(c *cursor) (vtab.Value, error) {
 		v, ok, err := c.at(col)

@@ -66,13 +66,13 @@ func makeRecording(path string) error {
 			for i := range 100 {
 				launches.Hist.Add(5000)
 				if i%10 == 0 {
-					w.Append([]event.Event{{Start: at.Add(time.Duration(i) * time.Millisecond).UnixNano(), Dur: 5000, PID: pid, TID: pid,
+					w.Append([]event.Event{{Start: at.Add(time.Duration(i) * time.Millisecond).UnixNano(), Dur: 5000, PID: pid, TID: pid, Runnable: -1, Blocked: -1,
 						Op: launch, Handle: 0xabc0, Comm: "python3", Rank: event.NoRank}})
 				}
 			}
 			waits := stats.Calls{PID: pid, Start: born, Op: wait, Recorded: 1, Hist: new(stats.Histogram)}
 			waits.Hist.Add(4_200_000)
-			w.Append([]event.Event{{Start: at.Add(200 * time.Millisecond).UnixNano(), Dur: 4_200_000, PID: pid, TID: pid,
+			w.Append([]event.Event{{Start: at.Add(200 * time.Millisecond).UnixNano(), Dur: 4_200_000, PID: pid, TID: pid, Blocked: 4_000_000,
 				Op: wait, Handle: 0x10, Comm: "python3", Rank: event.NoRank}})
 			w.Stats(at.Unix(), []stats.Calls{launches, waits})
 		}

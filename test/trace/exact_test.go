@@ -104,7 +104,10 @@ func TestJSON(t *testing.T) {
 			Duration         string
 			Bytes            uint64
 			Handle           string
-			RetCode          int `json:"ret_code"`
+			RetCode          int    `json:"ret_code"`
+			RunningNS        *int64 `json:"running_ns"`
+			RunnableNS       *int64 `json:"runnable_ns"`
+			BlockedNS        *int64 `json:"blocked_ns"`
 			Node             string
 			Rank             *int
 		}
@@ -115,6 +118,12 @@ func TestJSON(t *testing.T) {
 		if e.Node != "n7" || e.PID == 0 || e.Comm == "" || time.Since(e.Timestamp) > time.Minute || !strings.HasPrefix(e.Handle, "0x") {
 			t.Errorf("odd event %s", lines.Text())
 		}
+		if e.Source != "host" && (e.RunningNS == nil || *e.RunningNS+*e.RunnableNS+*e.BlockedNS != e.DurationNS) {
+			t.Errorf("the parts do not add up in %s", lines.Text())
+		}
+		if e.Op == "cudaStreamSync" && *e.BlockedNS > e.DurationNS/2 {
+			seen["waits that blocked"]++
+		}
 		if e.Op == "cudaMemcpy" && e.Bytes == 4096 {
 			seen["copies of 4096"]++
 		}
@@ -123,7 +132,7 @@ func TestJSON(t *testing.T) {
 		}
 		seen[e.Source]++
 	}
-	for _, want := range []string{"cuda", "driver", "host", "copies of 4096", "failed"} {
+	for _, want := range []string{"cuda", "driver", "host", "copies of 4096", "failed", "waits that blocked"} {
 		if seen[want] == 0 {
 			t.Errorf("no %s event in %v", want, seen)
 		}
