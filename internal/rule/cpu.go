@@ -43,12 +43,12 @@ func lostToOthers(s Second) loss {
 func tellContention(f *Finding) {
 	c := f.Culprits[0]
 	if c.PID == f.Process.PID {
-		f.Summary = fmt.Sprintf("its own threads compete for too few CPUs: %s of the feeders' time (%s) spent waiting for one", percent(f.Share), short(f.LostNS))
+		f.Summary = fmt.Sprintf("its own threads compete for too few CPUs: up to %s of the feeders' time (%s) lost", percent(f.Share), short(f.LostNS))
 		f.Fixes = []Fix{{Text: "Give it more CPUs, or fewer threads: OMP_NUM_THREADS, torch.set_num_threads, fewer data loader workers",
 			Command: fmt.Sprintf("taskset -cp %d", f.Process.PID)}}
 		return
 	}
-	f.Summary = fmt.Sprintf("%s (PID %d) ran where %s wanted to: %s of the feeders' time (%s) lost", c.Comm, c.PID, f.Process.Comm, percent(f.Share), short(f.LostNS))
+	f.Summary = fmt.Sprintf("%s (PID %d) ran where %s wanted to: up to %s of the feeders' time (%s) lost", c.Comm, c.PID, f.Process.Comm, percent(f.Share), short(f.LostNS))
 	f.Fixes = []Fix{
 		{Text: "Let the thief give way", Command: fmt.Sprintf("renice -n 19 -p %d", c.PID)},
 		{Text: "Or keep it off the CPUs of the job", Command: fmt.Sprintf("taskset -cp CPUS %d", c.PID)},
@@ -70,7 +70,7 @@ func lostToThrottling(s Second) loss {
 }
 
 func tellThrottled(f *Finding) {
-	f.Summary = fmt.Sprintf("%s used up its CPU quota: %s of the feeders' time (%s) held back while CPUs were idle", f.Process.Comm, percent(f.Share), short(f.LostNS))
+	f.Summary = fmt.Sprintf("%s used up its CPU quota: up to %s of the feeders' time (%s) lost while CPUs were idle", f.Process.Comm, percent(f.Share), short(f.LostNS))
 	f.Fixes = []Fix{{Text: "Raise the CPU limit of its container or cgroup (cpu.max); nr_throttled in cpu.stat should stand still afterwards",
 		Command: fmt.Sprintf("cat /sys/fs/cgroup$(cut -d: -f3 /proc/%d/cgroup)/cpu.stat", f.Process.PID)}}
 }

@@ -64,10 +64,12 @@ type Finding struct {
 	Start, End time.Time
 	Ongoing    bool   // still present in the last second of the window
 	Summary    string // one line
-	LostNS     uint64 // of the feeders' time
-	Share      float64
-	Culprits   []Culprit // most harmful first
-	Fixes      []Fix
+	// LostNS is how much of the feeders' time the cause took. It is a bound:
+	// a thread that would have waited for the device anyway lost less.
+	LostNS   uint64
+	Share    float64
+	Culprits []Culprit // most harmful first
+	Fixes    []Fix
 }
 
 // rules lists every rule, in the order of docs and tests: one file each.
@@ -216,4 +218,12 @@ func timeIn(s Second, state event.State) uint64 {
 func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
 
 // short writes ns for people.
-func short(ns uint64) string { return time.Duration(ns).Round(100 * time.Microsecond).String() }
+func short(ns uint64) string {
+	d := time.Duration(ns)
+	for unit := time.Second; unit >= time.Microsecond; unit /= 10 {
+		if d >= unit {
+			return d.Round(unit / 100).String()
+		}
+	}
+	return d.String()
+}
