@@ -12,7 +12,10 @@ import (
 	"ingero/internal/sysinfo"
 )
 
-const driverRow = "NVIDIA driver"
+const (
+	driverRow     = "NVIDIA driver"
+	privilegesRow = "Privileges"
+)
 
 // Schema names the JSON form of a Report.
 const Schema = "check/1"
@@ -39,6 +42,7 @@ type Row struct {
 type Options struct {
 	DB      string // the database that trace would write
 	DBError error  // why there is no telling which; nil if DB is set
+	DBWrong error  // why trace could not record into DB; nil if it is good or missing
 }
 
 // Run looks at the machine.
@@ -49,6 +53,9 @@ func Run(ctx context.Context, o Options) Report {
 	f.lookForCUDA(proc.FS{Cache: &proc.Cache{}})
 	f.installed = proc.Installed()
 	db := database(o.DB)
+	if o.DBWrong != nil {
+		db = Row{Name: "Database", Value: o.DB, Detail: o.DBWrong.Error(), Remedy: otherDB}
+	}
 	if o.DBError != nil {
 		db = Row{Name: "Database", Value: "not known", Detail: o.DBError.Error(), Remedy: otherDB}
 	}
@@ -65,7 +72,7 @@ func (f *facts) guess() {
 func report(rows []Row) Report {
 	r := Report{Schema: Schema, Checks: rows}
 	var failed, warned int
-	gpu := true
+	gpu, root := true, true
 	for i := range rows {
 		switch {
 		case rows[i].OK:
@@ -77,6 +84,7 @@ func report(rows []Row) Report {
 			warned++
 		}
 		gpu = gpu && rows[i].Name != driverRow
+		root = root && rows[i].Name != privilegesRow
 	}
 	r.OK = failed == 0
 	switch {
@@ -86,6 +94,8 @@ func report(rows []Row) Report {
 		r.Summary = fmt.Sprintf("%d required checks failed  -  not ready to trace", failed)
 	case warned == 0:
 		r.Summary = "All checks passed  -  ready to trace!"
+	case !root:
+		r.Summary = "All required checks passed  -  ready to trace with sudo"
 	case !gpu:
 		r.Summary = "All required checks passed  -  ready to trace, but no NVIDIA GPU is here"
 	default:

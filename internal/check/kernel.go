@@ -100,7 +100,7 @@ func canTrace(caps uint64) bool {
 func (f *facts) privileges() Row {
 	// A user who is not root is not a fault of the machine. Root without
 	// capabilities is: a container that was given too little.
-	r := Row{Name: "Privileges", OK: canTrace(f.caps), Required: f.euid == 0, Value: "root"}
+	r := Row{Name: privilegesRow, OK: canTrace(f.caps), Required: f.euid == 0, Value: "root"}
 	if f.euid != 0 {
 		r.Value = fmt.Sprintf("user %d", f.euid)
 	}

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"ingero/internal/check"
+	"ingero/internal/store"
 )
 
 func checkCommand(env *Env) *cobra.Command {
@@ -23,7 +26,7 @@ func checkCommand(env *Env) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, _, err := databasePath(env, db)
-			r := check.Run(cmd.Context(), check.Options{DB: path, DBError: err})
+			r := check.Run(cmd.Context(), check.Options{DB: path, DBError: err, DBWrong: cannotRecord(path, db != "")})
 			show := showCheck
 			if asJSON {
 				show = encodeCheck
@@ -40,6 +43,25 @@ func checkCommand(env *Env) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVarP(&db, "db", "d", "", "database that trace would record into (default $INGERO_DB, then ~/.ingero/ingero.db)")
 	return cmd
+}
+
+// cannotRecord says why trace would refuse the database, without touching it.
+func cannotRecord(path string, named bool) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		if _, err := os.Stat(filepath.Dir(path)); named && err != nil {
+			return fmt.Errorf("the directory %s does not exist", filepath.Dir(path))
+		}
+		return nil // it will be made
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return nil // the check says the first, and the second is as good as new
+	}
+	r, err := store.Open(path)
+	if err == nil && r.Recording() {
+		return store.ErrOld
+	}
+	return err
 }
 
 func encodeCheck(w io.Writer, r check.Report) error {

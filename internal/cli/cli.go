@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Env is the world a command runs in; tests bring their own.
@@ -91,8 +92,11 @@ func rootCommand(env *Env) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return noEmptyFlags(cmd) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:           versionText(),
 	}
+	root.SetVersionTemplate("ingero {{.Version}}\n")
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
@@ -103,6 +107,18 @@ func rootCommand(env *Env) *cobra.Command {
 		root.AddCommand(c(env))
 	}
 	return root
+}
+
+// noEmptyFlags refuses --pid "" and the like: an unset variable in a script
+// must not come to mean "all".
+func noEmptyFlags(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if text := f.Value.String(); err == nil && (text == "" || text == "[]") {
+			err = usagef("--%s is empty; give it a value or leave it out", f.Name)
+		}
+	})
+	return err
 }
 
 // noArgs refuses arguments that a command does not take.

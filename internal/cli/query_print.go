@@ -108,8 +108,16 @@ func showAnswer(w io.Writer, r *store.Reader, a *query.Answer, why, hint string)
 	if len(a.Ops) > 0 {
 		b.WriteString("  " + coverageText(a.Coverage) + "\n")
 	}
+	missing := 0
 	for _, gap := range a.Coverage.Gaps {
+		if strings.Contains(gap, " does not export ") {
+			missing++ // old libraries lack dozens: a line each says nothing
+			continue
+		}
 		b.WriteString("  not seen: " + printable(gap) + "\n")
+	}
+	if missing > 0 {
+		fmt.Fprintf(&b, "  not seen: calls that %s not export (--json lists them)\n", plural(missing, "library does", "libraries do"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -175,7 +183,7 @@ func coverageText(c query.Coverage) string {
 		text += fmt.Sprintf(", %s lost", thousands(*c.Lost))
 	}
 	if c.Overhead != nil {
-		text += fmt.Sprintf("; watching took %.2g %% of the processes' time", *c.Overhead*100)
+		text += fmt.Sprintf("; watching took %.1f%% of the calling threads' time", *c.Overhead*100)
 	}
 	return text
 }

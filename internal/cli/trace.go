@@ -68,6 +68,9 @@ exit status becomes ours. Needs root.`,
   sudo ingero trace --json | jq .op
   sudo ingero trace -- python3 train.py`,
 		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && cmd.ArgsLenAtDash() == 0 {
+				return usagef("no command after --")
+			}
 			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
 				return usagef("unexpected argument %q; put -- before a command to start", args[0])
 			}
@@ -126,7 +129,7 @@ func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 		return nil, usagef("--json and --verbose exclude each other")
 	case o.recordAll && !o.record:
 		return nil, usagef("--record-all and --record=false exclude each other")
-	case o.deadband < 0 || o.deadband > 100:
+	case !(o.deadband >= 0 && o.deadband <= 100): // not a number is neither
 		return nil, usagef("--deadband %g: give a percentage from 0 to 100", o.deadband)
 	}
 	if p.duration, err = optionalDuration("--duration", o.duration); err != nil {
@@ -137,6 +140,9 @@ func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 	}
 	if p.maxBytes, err = parseSize(o.maxDB); err != nil {
 		return nil, usagef("--max-db %q: give a size such as 500m or 10g, or 0", o.maxDB)
+	}
+	if p.maxBytes > 0 && p.maxBytes < minDB {
+		return nil, usagef("--max-db %s is too small to keep anything: give at least %s, or 0 for no limit", o.maxDB, shortBytes(minDB))
 	}
 	if p.node == "" {
 		if p.node, err = os.Hostname(); err != nil {
@@ -171,6 +177,9 @@ func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 	}
 	return p, nil
 }
+
+// minDB is the smallest --max-db: some seconds of statistics and events.
+const minDB = 4 << 20
 
 func parsePIDs(list string) ([]int, error) {
 	if list == "" {

@@ -25,6 +25,7 @@ import (
 type command struct {
 	cmd     *exec.Cmd
 	resumed chan struct{}
+	once    sync.Once     // closes resumed
 	exited  chan struct{} // closed when err is known
 	err     error
 	signals chan os.Signal // that told us to stop
@@ -90,11 +91,19 @@ func nearby(cmd *exec.Cmd, needed []proc.Binary) []proc.Binary {
 		if _, value, ok := strings.Cut(arg, "="); ok {
 			arg = value
 		}
-		places = append(places, arg, filepath.Dir(arg))
+		if strings.Contains(arg, "/") {
+			places = append(places, arg, filepath.Dir(arg))
+		}
 	}
 	var found []proc.Binary
 	seen := map[string]bool{"": true, "/": true}
 	for _, dir := range places {
+		if dir == "" {
+			continue
+		}
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs
+		}
 		if seen[dir] {
 			continue
 		}
@@ -142,7 +151,7 @@ func (c *command) hold(started chan<- error) {
 }
 
 // resume lets the program run.
-func (c *command) resume() { close(c.resumed) }
+func (c *command) resume() { c.once.Do(func() { close(c.resumed) }) }
 
 // patience is how long a command may take to end after we were told to stop.
 const patience = 10 * time.Second

@@ -158,6 +158,21 @@ func (d *discovery) look(t *tracer, pid int) {
 	}
 }
 
+// lookLate attaches to what a process has just mapped. Its calls so far were
+// not seen, and that is said.
+func (d *discovery) lookLate(t *tracer, pid int) {
+	d.mu.Lock()
+	before := len(d.libs)
+	d.mu.Unlock()
+	d.look(t, pid)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.libs[min(before, len(d.libs)):] {
+		d.note(t, "%s was first seen in process %d and probed at %s; its calls in the few ms before are missing",
+			b.Path, pid, time.Now().Format("15:04:05.000"))
+	}
+}
+
 // attach probes one file and notes what it lacks.
 func (d *discovery) attach(t *tracer, b proc.Binary) error {
 	a, err := t.probe.Attach(b)
@@ -260,7 +275,7 @@ func (d *discovery) watch(ctx context.Context, t *tracer) {
 			clear(seen)
 		}
 		for pid := range pids {
-			d.look(t, pid)
+			d.lookLate(t, pid)
 		}
 	}
 }

@@ -37,6 +37,10 @@ func newOutput(t *tracer) *output {
 			if !errors.Is(err, syscall.EPIPE) {
 				t.status.say("print: %v", err)
 			}
+			if t.command != nil && t.recorder != nil {
+				t.status.say("standard output was closed; recording goes on until the command ends")
+				return
+			}
 			t.stop() // nobody reads any more
 		})
 	case (t.command == nil || t.plan.screen) && isTerminal(t.env.Stdout) && t.env.Getenv("TERM") != "dumb":

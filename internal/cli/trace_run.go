@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 		return nil, errors.New("process numbers in this container are not those of the kernel: " +
 			"run it with --pid=host (Kubernetes: hostPID: true)")
 	}
-	if os.Geteuid() != 0 && !hasTraceCapabilities() {
+	if !hasTraceCapabilities() {
 		return nil, errors.New("tracing needs root: run 'sudo ingero trace' (or see 'ingero check' for the capabilities)")
 	}
 	var err error
@@ -110,11 +111,27 @@ func (t *tracer) start() error {
 		t.command = c
 	}
 	t.found.waiting(t)
+	if t.command != nil {
+		t.status.say("%s is process %d; what was seen follows when it ends", t.plan.command[0], t.command.cmd.Process.Pid)
+	}
 	t.status.say("probes attached: %d (%d gaps) in %d ms", t.probe.Sites(), t.found.gapCount, sinceExec(t.began).Milliseconds())
+	return nil
+}
+
+// known lists the processes that we were told of.
+func (t *tracer) known() []int {
+	pids := slices.Sorted(maps.Keys(t.waiting))
+	if t.command != nil {
+		pids = append(pids, t.command.cmd.Process.Pid)
+	}
+	return pids
+}
+
+// resume lets the command run, now that everybody is listening.
+func (t *tracer) resume() {
 	if t.command != nil {
 		t.command.resume()
 	}
-	return nil
 }
 
 // run carries events until it is time to stop, and prints what is wanted. It
@@ -147,11 +164,12 @@ func (t *tracer) run(ctx context.Context) error {
 	go func() {
 		done <- pipeline.Run(until, pipeline.Config{
 			Source: quietSource{t.probe, t, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
-			EverySecond: t.snapshots(), Now: time.Now,
+			EverySecond: t.snapshots(), Now: time.Now, Known: t.known(), Ready: t.resume,
 		})
 	}()
 	out.show(until, quit) // returns at once unless there is a screen
 	err := <-done
+	t.resume() // also when the trace failed before it could
 	stop()
 	out.finish(ctx)
 	return err

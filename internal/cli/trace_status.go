@@ -23,6 +23,10 @@ type status struct {
 func newStatus(env *Env, o traceOptions) (*status, error) {
 	s := &status{err: env.Stderr, debug: o.debug}
 	if o.log != "" {
+		// Opening a pipe would wait for its reader, perhaps for ever.
+		if info, err := os.Stat(o.log); err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0 {
+			return nil, fmt.Errorf("open the log: %s is not a regular file", o.log)
+		}
 		f, err := openLog(env, o.log)
 		if err != nil {
 			return nil, fmt.Errorf("open the log: %w", err)

@@ -49,7 +49,7 @@ func (t *tracer) header(v pipeline.View) []string {
 		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
 		"  Host probes: 3 attached",
-		fmt.Sprintf("  Cost: %s a call, %.1f%% of the traced processes' time", shortTime(uint64(t.cost)), 100*t.window.Overhead(t.cost)), "")
+		fmt.Sprintf("  Cost: %s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost)), 100*t.window.Overhead(t.cost)), "")
 }
 
 func plural(n int, one, many string) string {
@@ -142,13 +142,25 @@ func flags(o pipeline.OpView) string {
 	if o.Errors > 0 {
 		f = append(f, thousands(o.Errors)+" failed")
 	}
-	if tailGrew(o.Hist, o.Recent) {
+	if tailGrew(o.Hist, o.Recent) || tailHeavy(o) {
 		f = append(f, "⚠ p99")
 	}
 	if o.Lost > 0 {
 		f = append(f, thousands(o.Lost)+" lost")
 	}
 	return strings.Join(f, ", ")
+}
+
+// tailHeavy reports a tail that is far from the rest and costs time: one call
+// in a hundred takes twenty times the median or more, and these calls make up
+// at least 1 % of the wall time.
+func tailHeavy(o pipeline.OpView) bool {
+	n, p99 := o.Recent.Count(), o.Recent.Quantile(0.99)
+	if n < 100 || p99 < 20*o.Recent.Quantile(0.5) || o.Wall == 0 {
+		return false
+	}
+	wall := float64(o.Recent.Sum()) / o.Wall
+	return float64(n)/100*float64(p99) >= 0.01*wall
 }
 
 // tailGrew compares the last minute with everything before it. It wants

@@ -72,6 +72,10 @@ type Sink interface {
 type Config struct {
 	Source Source
 	Sinks  []Sink
+	// Known are processes to look up at once, before they can end; then Ready
+	// is called.
+	Known []int
+	Ready func()
 	// Describe looks a process up; it may fail for one that has just ended.
 	Describe func(pid int) (event.Process, error)
 	// Alive reports whether the process that started then still lives.
@@ -106,6 +110,15 @@ type known struct {
 // Run carries batches until ctx ends, then empties the buffers and returns.
 func Run(ctx context.Context, cfg Config) error {
 	l := &loop{Config: cfg, procs: map[uint32]*known{}, at: cfg.Now().Unix()}
+	for _, pid := range cfg.Known {
+		l.know(uint32(pid), 0, event.Life{})
+	}
+	if err := l.hand(); err != nil {
+		return errors.Join(err, l.finish())
+	}
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
 	for ctx.Err() == nil {
 		if err := l.step(cfg.Now().Add(pollEvery)); err != nil {
 			return errors.Join(err, l.finish())

@@ -324,7 +324,13 @@ func TestWindow(t *testing.T) {
 	if err := w.Take(&Batch{Processes: []Process{{Process: event.Process{PID: 1, Start: time.Unix(1071, 0).UnixNano()}}}}); err != nil {
 		t.Fatal(err)
 	}
-	// 23 calls of 1 ms in the ten seconds that the process lived.
+	// 23 calls of 1 ms in the ten seconds that their thread lived; another
+	// thread makes no calls.
+	sleeper, caller := stats.Ledger{PID: 1, TID: 2}, stats.Ledger{PID: 1, TID: 1, Place: launch}
+	sleeper.NS[event.Sleep], caller.NS[event.Running] = 60e9, 10e9
+	if err := w.Take(&Batch{Ledger: []stats.Ledger{sleeper, caller}}); err != nil {
+		t.Fatal(err)
+	}
 	if got := w.Overhead(time.Millisecond); got != 0.0023 {
 		t.Errorf("overhead %g, want 0.0023", got)
 	}

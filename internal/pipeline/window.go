@@ -25,7 +25,10 @@ type Window struct {
 	procs    map[uint32]Process // that live
 	callers  map[uint32]bool    // those that made a traced call
 	ended    int                // that made a traced call
-	lived    float64            // ns, of all that ended, while we traced
+	feeders  map[uint32]bool    // threads that made a traced call
+	fed      float64            // ns these threads lived while we traced
+	first    int64              // start of the first caller, unix ns
+	last     int64              // end of the last caller that has ended, unix ns
 	snapshot event.Snapshot
 	books    books
 	dropped  uint64
@@ -36,7 +39,7 @@ type Window struct {
 
 // NewWindow returns an empty window.
 func NewWindow(now func() time.Time) *Window {
-	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}}
+	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}, feeders: map[uint32]bool{}}
 }
 
 // Take adds a batch.
@@ -44,6 +47,7 @@ func (w *Window) Take(b *Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.books.take(b)
+	w.feed(b.Ledger)
 	for _, p := range b.Processes {
 		if p.Ended == 0 {
 			w.procs[p.PID] = p
@@ -60,6 +64,9 @@ func (w *Window) Take(b *Batch) error {
 	for i := range b.Calls {
 		c := &b.Calls[i]
 		w.callers[c.PID] = true
+		if start := w.procs[c.PID].Start; start != 0 && (w.first == 0 || start < w.first) {
+			w.first = start
+		}
 		t := w.total[c.Op]
 		if t == nil {
 			t = &stats.Calls{Op: c.Op}
@@ -93,7 +100,7 @@ func (w *Window) Take(b *Batch) error {
 func (w *Window) forget(p Process) {
 	if w.callers[p.PID] {
 		w.ended++
-		w.lived += w.alive(p, p.Ended)
+		w.last = max(w.last, p.Ended)
 		delete(w.callers, p.PID)
 	}
 	if w.procs[p.PID].Start <= p.Start { // or the number is used again
@@ -101,9 +108,35 @@ func (w *Window) forget(p Process) {
 	}
 }
 
-// alive is how many ns a process has lived while we traced.
-func (w *Window) alive(p Process, until int64) float64 {
-	return float64(max(until-max(p.Start, w.began.UnixNano()), 0))
+// feed adds up how long the threads that make traced calls have lived.
+func (w *Window) feed(all []stats.Ledger) {
+	for i := range all {
+		if all[i].Place != 0 {
+			w.feeders[all[i].TID] = true
+		}
+	}
+	for i := range all {
+		if w.feeders[all[i].TID] {
+			w.fed += float64(all[i].Total())
+		}
+	}
+	if len(w.feeders) > 1<<16 {
+		clear(w.feeders) // threads that have long ended
+	}
+}
+
+// wall is the time in which traced calls were made: from the first caller's
+// start, or ours, to now or the last caller's end.
+func (w *Window) wall() time.Duration {
+	end := w.latest
+	if len(w.callers) == 0 && w.last != 0 {
+		end = time.Unix(0, w.last)
+	}
+	begin := w.began
+	if first := time.Unix(0, w.first); w.first != 0 && first.After(begin) {
+		begin = first
+	}
+	return max(end.Sub(begin), 1)
 }
 
 // OpView is one row of the live view.
@@ -133,22 +166,19 @@ type View struct {
 	Lost      uint64
 }
 
-// Overhead is the share of the traced processes' time that probes took, when
-// each call costs so much. It counts only processes that made calls.
+// Overhead is the share of the time of the threads that make traced calls
+// that probes took, when each call costs so much.
 func (w *Window) Overhead(perCall time.Duration) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	calls, lived := 0.0, w.lived
+	calls := 0.0
 	for _, t := range w.total {
 		calls += float64(t.Hist.Count())
 	}
-	for pid := range w.callers {
-		lived += w.alive(w.procs[pid], w.latest.UnixNano())
-	}
-	if lived == 0 {
+	if w.fed == 0 {
 		return 0
 	}
-	return calls * float64(perCall) / lived
+	return min(calls*float64(perCall)/w.fed, 1)
 }
 
 // View returns the state now.
@@ -159,7 +189,7 @@ func (w *Window) View() View {
 	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
 	v.Feeders, v.Seconds = w.books.view(now-bookSeconds), w.books.seconds(now-recentSeconds)
 	recent := map[event.Op]*stats.Histogram{}
-	wall := min(w.latest.Sub(w.began), recentSeconds*time.Second)
+	wall := min(w.wall(), recentSeconds*time.Second)
 	for k := range w.recent {
 		if w.stamp[k] == 0 || w.stamp[k] <= now-recentSeconds {
 			continue

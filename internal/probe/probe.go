@@ -15,7 +15,6 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/cilium/ebpf/rlimit"
 
 	"ingero/internal/event"
 	"ingero/internal/proc"
@@ -82,9 +81,6 @@ func Load(cfg Config) (*Probe, error) {
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		return nil, fmt.Errorf("the kernel does not describe its types (BTF): %w; "+
 			"tracing needs Linux 5.15 or newer, built with CONFIG_DEBUG_INFO_BTF=y: see 'ingero check'", err)
-	}
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("lift the limit on locked memory: %w", err)
 	}
 	clock, err := NewClock()
 	if err != nil {

@@ -38,6 +38,8 @@ func Open(path string) (*Reader, error) {
 		return nil, fmt.Errorf("open database: %w; give another path with --db", err)
 	case info.IsDir():
 		return nil, fmt.Errorf("open database: %s is a directory; give --db the path of a file", path)
+	case !info.Mode().IsRegular(): // a pipe would never answer
+		return nil, fmt.Errorf("open database: %s is not a regular file; give another path with --db", path)
 	case info.Size() > 0 && info.Size() < minSQLite:
 		return nil, fmt.Errorf("open database %s: not an SQLite database (%w); give another path with --db", path, ErrNotOurs)
 	}
