@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,18 @@ type table struct {
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// drop removes a column.
+func (t *table) drop(head string) {
+	i := slices.Index(t.heads, head)
+	if i < 0 {
+		return
+	}
+	t.heads = slices.Delete(slices.Clone(t.heads), i, i+1)
+	for k, r := range t.rows {
+		t.rows[k] = slices.Delete(r, i, i+1)
+	}
+}
 
 // lines returns the table, each line indented by two spaces.
 func (t *table) lines() []string {

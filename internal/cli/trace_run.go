@@ -111,7 +111,7 @@ func (t *tracer) start() error {
 		t.command = c
 	}
 	t.found.waiting(t)
-	if t.command != nil {
+	if t.command != nil && t.plan.commandOut == nil {
 		t.status.say("%s is process %d; what was seen follows when it ends", t.plan.command[0], t.command.cmd.Process.Pid)
 	}
 	t.status.say("probes attached: %d (%d gaps) in %d ms", t.probe.Sites(), t.found.gapCount, sinceExec(t.began).Milliseconds())

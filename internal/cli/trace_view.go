@@ -71,7 +71,7 @@ func processList(procs []event.Process) string {
 }
 
 // body is the rest of the screen: system, calls, host.
-func body(v pipeline.View, col paint) []string {
+func body(v pipeline.View, col paint, width int) []string {
 	var out []string
 	if s := v.Snapshot; s.Time != 0 {
 		out = append(out, fmt.Sprintf("  System: CPU [%s] %.0f%% | Mem [%s] %.0f%% (%.1f GB free) | Load %.1f | Swap %d MB",
@@ -84,7 +84,7 @@ func body(v pipeline.View, col paint) []string {
 	}{
 		{"CUDA Runtime API", event.CUDA}, {"CUDA Driver API", event.Driver}, {"CUDA Graph", event.Graph},
 	} {
-		out = append(out, calls(section.title, section.source, v, col)...)
+		out = append(out, calls(section.title, section.source, v, col, width)...)
 	}
 	out = append(out, host(v, col)...)
 	if v.Calls > 0 {
@@ -117,7 +117,10 @@ func title(text string, n uint64, lines []string, col paint) []string {
 	return append(append([]string{"  " + col("bold", text) + strings.Repeat(" ", gap) + right}, lines...), "")
 }
 
-func calls(name string, source event.Source, v pipeline.View, col paint) []string {
+// narrow is the width below which the least telling columns are left out.
+const narrow = 96
+
+func calls(name string, source event.Source, v pipeline.View, col paint, width int) []string {
 	t := table{heads: []string{"Operation", "Count", "p50", "p95", "p99", "Max", "Wall", " Flags"}}
 	var total uint64
 	for _, o := range v.Ops {
@@ -131,6 +134,10 @@ func calls(name string, source event.Source, v pipeline.View, col paint) []strin
 	}
 	if len(t.rows) == 0 {
 		return nil
+	}
+	if width > 0 && width < narrow {
+		t.drop("p95")
+		t.drop("Max")
 	}
 	return title(name, total, t.lines(), col)
 }
