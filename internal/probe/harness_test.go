@@ -81,13 +81,13 @@ func (s *session) read(ctx context.Context) {
 }
 
 func (s *session) once(wait time.Duration) int {
+	s.mu.Lock() // a Probe belongs to one goroutine at a time
+	defer s.mu.Unlock()
 	events, err := s.ReadCalls(nil, 1<<16, time.Now().Add(wait))
 	life, err2 := s.ReadProcesses()
 	if err != nil || err2 != nil {
 		s.t.Error(err, err2)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.events = append(s.events, events...)
 	s.life = append(s.life, life...)
 	for _, l := range life {

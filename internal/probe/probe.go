@@ -46,7 +46,8 @@ type Config struct {
 	Single bool
 }
 
-// Probe is the loaded kernel side.
+// Probe is the loaded kernel side. One goroutine reads it; Attach, DetachFile,
+// Target, Traced and Sites may be called from another.
 type Probe struct {
 	calls    []event.Call
 	objs     bpfObjects
