@@ -123,7 +123,7 @@ func TestFullDisk(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
 	b.db = filepath.Join(disk, "small.db")
 	a := b.trace(append(b.libs(), "--record-all")...)
-	r := b.launch("--steps", "0", "--launches", "20", "--gap-us", "1000", "--kernel-ns", "0")
+	r := b.launch("--steps", "0", "--launches", "40", "--gap-us", "1000", "--kernel-ns", "0")
 	line := a.await("recording stopped")
 	if !strings.Contains(line, "disk is full") {
 		t.Errorf("said %q", line)

@@ -128,7 +128,7 @@ func (b *box) start(args ...string) *agent {
 // await waits for a line on standard error that contains the text.
 func (a *agent) await(text string) string {
 	a.b.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case line, ok := <-a.line:
