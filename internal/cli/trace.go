@@ -113,6 +113,23 @@ type tracePlan struct {
 	program   string // path of the command
 }
 
+// conflict finds options that exclude each other, or make no sense.
+func (o traceOptions) conflict() error {
+	switch {
+	case o.pids != "" && o.user != "":
+		return usagef("--pid and --user exclude each other")
+	case len(o.command) > 0 && (o.pids != "" || o.user != ""):
+		return usagef("a command after -- and --pid or --user exclude each other")
+	case o.json && o.verbose:
+		return usagef("--json and --verbose exclude each other")
+	case o.recordAll && !o.record:
+		return usagef("--record-all and --record=false exclude each other")
+	case !(o.deadband >= 0 && o.deadband <= 100): // not a number is neither
+		return usagef("--deadband %g: give a percentage from 0 to 100", o.deadband)
+	}
+	return nil
+}
+
 // plan checks everything that can be checked before touching the system.
 func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 	p := &tracePlan{traceOptions: o, emit: probe.EmitPolicy}
@@ -120,17 +137,8 @@ func (o traceOptions) plan(env *Env) (*tracePlan, error) {
 	if p.pids, err = parsePIDs(o.pids); err != nil {
 		return nil, err
 	}
-	switch {
-	case o.pids != "" && o.user != "":
-		return nil, usagef("--pid and --user exclude each other")
-	case len(o.command) > 0 && (o.pids != "" || o.user != ""):
-		return nil, usagef("a command after -- and --pid or --user exclude each other")
-	case o.json && o.verbose:
-		return nil, usagef("--json and --verbose exclude each other")
-	case o.recordAll && !o.record:
-		return nil, usagef("--record-all and --record=false exclude each other")
-	case !(o.deadband >= 0 && o.deadband <= 100): // not a number is neither
-		return nil, usagef("--deadband %g: give a percentage from 0 to 100", o.deadband)
+	if err := o.conflict(); err != nil {
+		return nil, err
 	}
 	if p.duration, err = optionalDuration("--duration", o.duration); err != nil {
 		return nil, err
