@@ -160,7 +160,10 @@ func eventsGrid(events []query.EventJSON) string {
 		right: []bool{false, true, true, false, false, true, true, false, true},
 	}
 	for _, e := range events {
-		bytes, handle := "", ""
+		bytes, handle, duration := "", "", ""
+		if e.Duration > 0 { // a process that starts or ends takes no time
+			duration = shortTime(uint64(e.Duration))
+		}
 		if e.Bytes > 0 {
 			bytes = shortBytes(e.Bytes)
 		}
@@ -169,7 +172,7 @@ func eventsGrid(events []query.EventJSON) string {
 		}
 		g.rows = append(g.rows, []string{e.Timestamp.Local().Format("15:04:05.000000"),
 			strconv.FormatUint(uint64(e.PID), 10), strconv.FormatUint(uint64(e.TID), 10), printable(e.Comm), e.Op,
-			shortTime(uint64(max(e.Duration, 0))), bytes, handle, strconv.FormatInt(int64(e.Ret), 10)})
+			duration, bytes, handle, strconv.FormatInt(int64(e.Ret), 10)})
 	}
 	return g.String()
 }
