@@ -21,12 +21,13 @@ const (
 	Memory          // the kernel's memory management
 	Block           // block devices
 	Network         // sockets and TCP
+	Gap             // time between calls
 )
 
 var classNames = [...]string{
 	None: "none", Launch: "launch", Alloc: "alloc", Free: "free", Copy: "copy", Sync: "sync",
 	Capture: "capture", Prepare: "prepare", Load: "load", Device: "device",
-	Lifecycle: "lifecycle", Sched: "sched", Memory: "memory", Block: "block", Network: "network",
+	Lifecycle: "lifecycle", Sched: "sched", Memory: "memory", Block: "block", Network: "network", Gap: "gap",
 }
 
 // String returns the name used in JSON and on screen.
@@ -35,6 +36,16 @@ func (c Class) String() string { return classNames[c] }
 // HasBytes reports whether calls of the class take a size.
 func (c Class) HasBytes() bool {
 	return c == Alloc || c == Copy || c == Memory || c == Block || c == Network
+}
+
+// IsCall reports whether the operation is a traced library function, and not
+// an event of the kernel.
+func (o Op) IsCall() bool {
+	switch o.Source() {
+	case CUDA, Driver, Graph, NCCL:
+		return true
+	}
+	return false
 }
 
 // Sampled reports whether fast calls of the class may be recorded by

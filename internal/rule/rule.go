@@ -14,18 +14,10 @@ import (
 )
 
 // Second is what one process did in one second.
-type Second struct {
-	At     int64 // unix s
-	Calls  []stats.Calls
-	Ledger []stats.Ledger
-	Pairs  []stats.Pair
-}
+type Second = stats.Second
 
 // Process is one traced process over a window of time.
-type Process struct {
-	event.Process
-	Seconds []Second // in order; seconds without data are left out
-}
+type Process = stats.Process
 
 // Severity of a finding, from the share of time lost.
 type Severity string

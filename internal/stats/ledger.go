@@ -23,12 +23,33 @@ func (l *Ledger) Total() uint64 {
 	return sum
 }
 
-// Pair is time that one party cost another: a thief that had the CPU, or a
-// waker that ended a wait.
+// Pair is time that one party cost another, in one of three roles:
+//
+//   - a thief had the CPU that the process wanted: State is Runnable and TID 0;
+//   - a waker ended a wait of thread TID, which is not 0;
+//   - a rival used the same block device: State is Disk and TID 0, and NS is
+//     what the rival's own requests took on the device.
 type Pair struct {
-	PID, TID           uint32      // who waited; TID is 0 for thieves
-	State              event.State // what for; Runnable for thieves
-	OtherPID, OtherTID uint32      // who had the CPU, or ended the wait; PID 0 is the idle CPU
+	PID, TID           uint32
+	State              event.State
+	OtherPID, OtherTID uint32 // PID 0 is the idle CPU, or the kernel on its own behalf
 	OtherComm          string
 	NS, Count          uint64
+}
+
+// Second is what one process did in one second.
+type Second struct {
+	At     int64   // unix s
+	Calls  []Calls // exact; operations of the host as well
+	Ledger []Ledger
+	Pairs  []Pair
+}
+
+// Process is a traced process over a window of time.
+type Process struct {
+	event.Process
+	Node    string
+	Ended   int64    // unix ns; 0 while it lives
+	Status  int32    // as from wait(2), once Ended is set
+	Seconds []Second // in order; seconds without data are left out
 }
