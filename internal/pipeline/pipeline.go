@@ -40,10 +40,12 @@ type Batch struct {
 	Processes []Process // new, changed or ended
 	Life      []event.Life
 	Second    int64          // unix; the second that Calls belong to
+	Wall      int64          // ns from the drain before to this one, which Ledger is of
 	Calls     []stats.Calls  // complete counts, once a second
 	Ledger    []stats.Ledger // where the time went, once a second
 	Pairs     []stats.Pair   // and who took it
 	Snapshots []event.Snapshot
+	GPU       []event.GPUSample
 	Steps     []ClockStep
 	Dropped   map[event.Op]uint64 // events an Async sink had no room for
 	Last      bool                // no more will come
@@ -97,8 +99,9 @@ type loop struct {
 	Config
 	batch Batch
 	procs map[uint32]*known
-	last  *known // of the event before: most events come in runs
-	at    int64  // the second that was drained last
+	last  *known    // of the event before: most events come in runs
+	at    int64     // the second that was drained last
+	drawn time.Time // when
 }
 
 type known struct {
@@ -176,6 +179,11 @@ func (l *loop) drain(now int64) error {
 	l.batch.Second = l.at
 	l.at = now
 	l.Source.Drain(l.count)
+	drawn := l.Now() // a wall clock: what is compared with it is compared within a second
+	if !l.drawn.IsZero() {
+		l.batch.Wall = int64(drawn.Sub(l.drawn))
+	}
+	l.drawn = drawn
 	return errors.Join(
 		l.Source.DrainLedger(func(x stats.Ledger) { l.batch.Ledger = append(l.batch.Ledger, x) }),
 		l.Source.DrainPairs(func(x stats.Pair) { l.batch.Pairs = append(l.batch.Pairs, x) }),

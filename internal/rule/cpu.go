@@ -7,70 +7,143 @@ import (
 	"ingero/internal/stats"
 )
 
-// split divides the time that the feeders wanted a CPU and had none by who
-// ran on it meanwhile. Thieves are known per process, so the feeders' time is
-// divided in the same proportion. What nobody is named for stays with nobody.
-func split(s Second, mine func(stats.Pair) bool) loss {
-	var all uint64
-	for _, l := range s.Pairs {
-		if l.State == event.Runnable {
-			all += l.NS
-		}
+// harmful is the part of the time that feeders wanted a CPU at a place and
+// had none which held the job up. A thread that spins until the device is
+// done loses only if it is off the CPU when the device finishes: at most the
+// last of its waits in each call, half of it on average.
+func harmful(s *slot, place event.Class) float64 {
+	c := &s.cells[place]
+	waited := float64(c[event.Runnable].ns)
+	if (place != event.Sync && place != event.Copy) || waited == 0 {
+		return waited
 	}
-	waited := timeIn(s, event.Runnable)
-	if all == 0 {
-		return loss{}
+	running, blocked := float64(c[event.Running].ns), 0.0
+	for state := event.Disk; state < event.States; state++ {
+		blocked += float64(c[state].ns)
 	}
-	part := min(float64(waited)/float64(all), 1) // other threads waited as well
-	var l loss
-	for _, p := range s.Pairs {
-		if p.State != event.Runnable || !mine(p) {
-			continue
-		}
-		ns := uint64(part * float64(p.NS))
-		l.ns += ns
-		l.culprits = append(l.culprits, Culprit{PID: p.OtherPID, Comm: p.OtherComm, NS: ns})
-	}
-	return l
-}
-
-// lostToOthers is cpu_contention: other processes, or too many threads of the
-// process itself, ran where a feeder wanted to.
-func lostToOthers(s Second) loss {
-	return split(s, func(p stats.Pair) bool { return p.OtherPID != 0 })
-}
-
-func tellContention(f *Finding) {
-	c := f.Culprits[0]
-	if c.PID == f.Process.PID {
-		f.Summary = fmt.Sprintf("its own threads compete for too few CPUs: up to %s of the feeders' time (%s) lost", percent(f.Share), short(f.LostNS))
-		f.Fixes = []Fix{{Text: "Give it more CPUs, or fewer threads: OMP_NUM_THREADS, torch.set_num_threads, fewer data loader workers",
-			Command: fmt.Sprintf("taskset -cp %d", f.Process.PID)}}
-		return
-	}
-	f.Summary = fmt.Sprintf("%s (PID %d) ran where %s wanted to: up to %s of the feeders' time (%s) lost", c.Comm, c.PID, f.Process.Comm, percent(f.Share), short(f.LostNS))
-	f.Fixes = []Fix{
-		{Text: "Let the thief give way", Command: fmt.Sprintf("renice -n 19 -p %d", c.PID)},
-		{Text: "Or keep it off the CPUs of the job", Command: fmt.Sprintf("taskset -cp CPUS %d", c.PID)},
-	}
+	spin := running / max(running+blocked, 1)
+	waits := float64(max(c[event.Runnable].count, 1))
+	calls := float64(s.count(place))
+	share := waited / (waited + running + blocked)
+	bound := min(waited, calls*share*waited/waits/2)
+	return waited*(1-spin) + spin*bound
 }
 
 // throttledSlice tells a throttled process from one that merely wakes up on
 // an idle CPU: a bandwidth period is some 100 ms, a wake-up some µs.
 const throttledSlice = 1_000_000 // ns
 
-// lostToThrottling is cpu_throttled: a feeder wanted a CPU, the CPU was idle,
-// and still it did not get it.
-func lostToThrottling(s Second) loss {
-	l := split(s, func(p stats.Pair) bool {
-		return p.OtherPID == 0 && p.Count > 0 && p.NS/p.Count >= throttledSlice
-	})
-	l.culprits = nil // nobody: its own limit
-	return l
+// chargeCPU divides the time that the feeders wanted a CPU by who ran on it
+// meanwhile. Thieves are known per process, so the feeders' time is divided
+// in the same proportion; what nobody is named for stays with nobody.
+func chargeCPU(j *job, s *slot) []charge {
+	var waited, named, idle float64
+	for place := range s.cells {
+		waited += harmful(s, event.Class(place))
+	}
+	if waited == 0 {
+		return nil
+	}
+	held := j.throttled(s)
+	for _, p := range s.Pairs {
+		if p.State == event.Runnable && p.TID == 0 {
+			named += float64(p.NS)
+			if p.OtherPID == 0 && p.Count > 0 && p.NS/p.Count >= throttledSlice {
+				idle += float64(p.NS)
+			}
+		}
+	}
+	if named == 0 {
+		return nil
+	}
+	part := min(waited/named, 1)
+	// The group is held back as a whole: while it is, others may use the CPU.
+	quota := min(max(idle*part, min(held, waited)), waited)
+	if held == 0 && idle < 0.5*named {
+		quota = idle * part
+	}
+	out := []charge{{rule: ruleThrottled, ns: quota}}
+	left := waited - quota
+	if named-idle <= 0 {
+		return out
+	}
+	for _, p := range s.Pairs {
+		if p.State != event.Runnable || p.TID != 0 || p.OtherPID == 0 {
+			continue
+		}
+		r := ruleContention
+		if j.window.sameJob(j.Process, p.OtherPID) {
+			r = ruleOwn
+		}
+		ns := min(float64(p.NS)*part, left*float64(p.NS)/(named-idle))
+		out = append(out, charge{rule: r, ns: ns, culprit: Culprit{PID: p.OtherPID, Comm: p.OtherComm}})
+	}
+	return out
 }
 
-func tellThrottled(f *Finding) {
-	f.Summary = fmt.Sprintf("%s used up its CPU quota: up to %s of the feeders' time (%s) lost while CPUs were idle", f.Process.Comm, percent(f.Share), short(f.LostNS))
-	f.Fixes = []Fix{{Text: "Raise the CPU limit of its container or cgroup (cpu.max); nr_throttled in cpu.stat should stand still afterwards",
-		Command: fmt.Sprintf("cat /sys/fs/cgroup$(cut -d: -f3 /proc/%d/cgroup)/cpu.stat", f.Process.PID)}}
+// throttled is how long the kernel says that the process's group was held
+// back by its quota, at most the whole second for each feeder.
+func (j *job) throttled(s *slot) float64 {
+	c := s.host[opThrottle]
+	if c == nil {
+		return 0
+	}
+	return min(float64(c.Hist.Sum()), float64(s.wall))
+}
+
+var opThrottle = event.MakeOp(event.Host, 13)
+
+func tellContention(j *job, f *Finding) {
+	if len(f.Culprits) == 0 {
+		f.Summary = fmt.Sprintf("%s waited for a CPU: %s lost", f.Process.Comm, f.lost())
+		return
+	}
+	c := f.Culprits[0]
+	if f.Process.Container != "" || j.window.containerOf(c.PID) != "" {
+		if other := j.window.containerOf(c.PID); other != f.Process.Container && other != "" {
+			f.Kind = "noisy_neighbor"
+		}
+	}
+	f.Summary = fmt.Sprintf("%s ran where %s wanted to: %s lost", c.name(), f.Process.Comm, f.lost())
+	f.Fixes = []Fix{
+		{Text: "Let the thief give way", Command: fmt.Sprintf("renice -n 19 -p %d", c.PID)},
+		{Text: "Or keep it off the CPUs of the job (list them with taskset -cp " + fmt.Sprint(f.Process.PID) + ")", Command: fmt.Sprintf("taskset -cp CPUS %d", c.PID)},
+	}
+	if f.Kind == "noisy_neighbor" {
+		f.Fixes = append(f.Fixes, Fix{Text: "Or give the job's container CPUs of its own (Kubernetes: static CPU manager policy, guaranteed pod)"})
+	}
+}
+
+func tellOwn(j *job, f *Finding) {
+	f.Summary = fmt.Sprintf("its own threads and processes compete for too few CPUs: %s lost", f.lost())
+	f.Fixes = []Fix{{
+		Text:    "Give it more CPUs, or fewer threads: OMP_NUM_THREADS, torch.set_num_threads, fewer data loader workers",
+		Command: fmt.Sprintf("taskset -cp %d", f.Process.PID),
+	}}
+	if f.Before == nil {
+		f.limit(Low, "it has been like this as long as it was watched")
+	}
+}
+
+func tellThrottled(j *job, f *Finding) {
+	f.Culprits = nil // nobody: its own limit
+	f.Summary = fmt.Sprintf("%s used up its CPU quota: %s lost", f.Process.Comm, f.lost())
+	f.Fixes = []Fix{{
+		Text:    "Raise the CPU limit of its container or cgroup (cpu.max, cpu.cfs_quota_us); nr_throttled in cpu.stat should stand still afterwards",
+		Command: fmt.Sprintf("cat /proc/%d/cgroup", f.Process.PID),
+	}}
+}
+
+// sameJob reports whether another process belongs to the same job: the
+// process itself, its parent or child, or another worker or rank of it.
+func (w *Window) sameJob(p *stats.Process, pid uint32) bool {
+	if pid == p.PID {
+		return true
+	}
+	q := w.process(pid)
+	if q == nil {
+		return false // not traced, so it has nothing to do with the job
+	}
+	sibling := q.PPID == p.PPID && (w.process(p.PPID) != nil || (p.Rank.World > 1 && q.Rank.World == p.Rank.World))
+	return pid == p.PPID || q.PPID == p.PID || sibling
 }

@@ -4,13 +4,69 @@ import (
 	"fmt"
 
 	"ingero/internal/event"
+	"ingero/internal/stats"
 )
 
-// lostToReclaim is memory_reclaim: a feeder had to free memory for the kernel
-// before it got any.
-func lostToReclaim(s Second) loss { return loss{ns: timeIn(s, event.Reclaim)} }
+// chargeReclaim is the time that feeders freed memory for the kernel before
+// they got any.
+func chargeReclaim(_ *job, s *slot) []charge {
+	return []charge{{rule: ruleReclaim, ns: float64(s.at(event.Reclaim))}}
+}
 
-func tellReclaim(f *Finding) {
-	f.Summary = fmt.Sprintf("memory is short: %s of the feeders' time (%s) spent freeing it (direct reclaim)", percent(f.Share), short(f.LostNS))
-	f.Fixes = []Fix{{Text: "Raise the memory limit of the job, or find who fills the memory", Command: "grep -H . /sys/fs/cgroup/memory.pressure /proc/pressure/memory"}}
+// chargeFault is the time that feeders waited in page faults.
+func chargeFault(_ *job, s *slot) []charge {
+	return []charge{{rule: ruleFault, ns: float64(s.at(event.Fault))}}
+}
+
+func tellReclaim(_ *job, f *Finding) {
+	f.Summary = fmt.Sprintf("memory is short: %s of %s lost to freeing it (reclaim)", f.lost(), f.Process.Comm)
+	f.Fixes = []Fix{
+		{Text: "Raise the memory limit of the job (memory.high, memory.max), or find who fills the memory", Command: fmt.Sprintf("cat /proc/%d/cgroup; grep -H . /proc/pressure/memory; ps -eo pid,rss,comm --sort=-rss | head", f.Process.PID)},
+	}
+}
+
+func tellFault(j *job, f *Finding) {
+	faults := uint64(0)
+	for _, s := range f.slots {
+		if c := s.host[event.MakeOp(event.Host, 8)]; c != nil {
+			faults += c.Hist.Count()
+		}
+	}
+	f.Summary = fmt.Sprintf("%s waited in page faults", f.Process.Comm)
+	if faults > 0 {
+		f.Summary += fmt.Sprintf(" (%d had to read from a disk)", faults)
+	}
+	f.Summary += fmt.Sprintf(": %s lost", f.lost())
+	f.Fixes = []Fix{
+		{Text: "Keep the pages in memory: read the mapped file ahead (madvise MADV_WILLNEED, vmtouch), lock it (mlock), or give the machine more memory; if it swaps, find who fills the memory", Command: fmt.Sprintf("grep -E 'maj|Swap' /proc/%d/status /proc/vmstat; vmstat 1 5", f.Process.PID)},
+	}
+}
+
+// findOOM reports traced processes that the kernel killed.
+func findOOM(w *Window, p *stats.Process) []Finding {
+	var out []Finding
+	for i := range p.Seconds {
+		s := &p.Seconds[i]
+		for k := range s.Calls {
+			if c := &s.Calls[k]; c.Op == event.MakeOp(event.Host, 4) && c.Hist.Count() > 0 {
+				out = append(out, oom(w, p, s.At))
+			}
+		}
+	}
+	return out
+}
+
+func oom(w *Window, p *stats.Process, at int64) Finding {
+	f := newFinding(p, "oom_kill", at, at+1)
+	f.Severity, f.Confidence, f.Share, f.Explained = High, 1, 1, 1
+	// Whatever it would have done until the end of the window is lost.
+	f.LostNS = uint64(max(w.To-at, 1)) * 1e9
+	f.Symptom.During = &stats.Histogram{}
+	f.Summary = fmt.Sprintf("the kernel killed %s (PID %d) because memory ran out", p.Comm, p.PID)
+	f.Culprits = []Culprit{{PID: p.PID, Comm: p.Comm, NS: f.LostNS, Share: 1}}
+	f.Fixes = []Fix{{
+		Text:    "Give the job more memory (memory.max of its cgroup, the pod's limit), or let it use less: smaller batches, fewer data loader workers, no copies of the data set in each of them",
+		Command: "dmesg -T | grep -A 20 'invoked oom-killer'",
+	}}
+	return f
 }

@@ -1,221 +1,142 @@
 // Package rule turns the time ledger into verdicts: what took a process's
 // time, who did it, how much. Rules are pure: seconds of data in, findings
 // out; no clock, no database.
+//
+// Every second of a job is charged to causes (account.go). What a cause takes
+// when all is well is learnt per phase of the job (phase.go) and not counted.
+// Runs of seconds in which a cause took time become findings (incident.go).
 package rule
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"time"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
 )
 
-// Second is what one process did in one second.
-type Second = stats.Second
+// Window is what the rules look at: all traced processes over the same time.
+// Seconds before From teach what is normal; findings are about the rest.
+type Window struct {
+	Processes []stats.Process
+	GPU       []event.GPUSample
+	From, To  int64 // unix s, From <= t < To; To 0 has no end
 
-// Process is one traced process over a window of time.
-type Process = stats.Process
+	// Container tells which container a process that is not traced runs in;
+	// nil: not known.
+	Container func(pid uint32) string
 
-// Severity of a finding, from the share of time lost.
-type Severity string
+	byPID map[uint32]*stats.Process
+	jobs  []*job
+}
 
-// Severities, and the share of the feeders' wall time from which they are
-// given. Less than Low is not reported.
+// rule is one cause of lost time.
+type rule struct {
+	kind string
+	// charge divides the time of a second; nil for causes that only a
+	// comparison with the norm can show.
+	charge func(*job, *slot) []charge
+	// never: a good second has none of it.
+	never bool
+	// constant is the share of the busy time from which it is reported though
+	// the job was never seen without it; 0: never.
+	constant float64
+	onDevice bool // it is the device's doing, not the host's
+	tell     func(*job, *Finding)
+}
+
+// The rules, in the order of docs and tests.
 const (
-	High   Severity = "HIGH"
-	Medium Severity = "MEDIUM"
-	Low    Severity = "LOW"
-
-	highShare   = 0.20
-	mediumShare = 0.05
-	lowShare    = 0.01
+	ruleContention = iota
+	ruleOwn
+	ruleThrottled
+	ruleReclaim
+	ruleFault
+	ruleDisk
+	ruleNetwork
+	ruleRetransmit
+	ruleLock
+	ruleAlloc
+	ruleCapture
+	ruleStart
+	ruleDevice
+	ruleCopy
+	ruleHang
+	ruleUnexplained
+	ruleCount
 )
 
-// Culprit is a party that took time.
-type Culprit struct {
-	PID   uint32
-	Comm  string
-	NS    uint64
-	Share float64 // of the time lost
+var rules [ruleCount]rule
+
+func init() { // not an initializer: the functions refer to the table
+	rules[ruleContention] = rule{kind: "cpu_contention", charge: chargeCPU, never: true, tell: tellContention}
+	rules[ruleOwn] = rule{kind: "cpu_contention", constant: 0.20, tell: tellOwn}
+	rules[ruleThrottled] = rule{kind: "cpu_throttled", never: true, tell: tellThrottled}
+	rules[ruleReclaim] = rule{kind: "memory_reclaim", charge: chargeReclaim, never: true, tell: tellReclaim}
+	rules[ruleFault] = rule{kind: "page_fault", charge: chargeFault, constant: 0.10, tell: tellFault}
+	rules[ruleDisk] = rule{kind: "block_io", charge: chargeDisk, constant: 0.20, tell: tellDisk}
+	rules[ruleNetwork] = rule{kind: "network_wait", constant: 0.30, tell: tellNetwork}
+	rules[ruleRetransmit] = rule{kind: "tcp_retransmit", constant: 0.05, tell: tellRetransmit}
+	rules[ruleLock] = rule{kind: "lock_wait", charge: chargeWaits, constant: 0.20, tell: tellLock}
+	rules[ruleAlloc] = rule{kind: "alloc_churn", charge: chargeAlloc, constant: 0.05, tell: tellAlloc}
+	rules[ruleCapture] = rule{kind: "graph_recapture", charge: chargeCapture, constant: 0.05, tell: tellCapture}
+	rules[ruleStart] = rule{kind: "cold_start", charge: chargeStart, never: true, tell: tellStart}
+	rules[ruleDevice] = rule{kind: "gpu_bound", onDevice: true, tell: tellDevice}
+	rules[ruleCopy] = rule{kind: "memcpy_bound", charge: chargeCopy, constant: 0.35, onDevice: true, tell: tellCopy}
+	rules[ruleHang] = rule{kind: "process_hang", charge: chargeStopped, never: true, tell: tellHang}
+	rules[ruleUnexplained] = rule{kind: "unexplained", tell: tellUnexplained}
 }
 
-// Fix is something to do about a finding.
-type Fix struct {
-	Text    string
-	Command string // to run; may be empty
-}
-
-// Finding is one cause of lost time.
-type Finding struct {
-	Kind       string // DESIGN.md section 5
-	Severity   Severity
-	Process    event.Process
-	Start, End time.Time
-	Ongoing    bool   // still present in the last second of the window
-	Summary    string // one line
-	// LostNS is how much of the feeders' time the cause took. It is a bound:
-	// a thread that would have waited for the device anyway lost less.
-	LostNS   uint64
-	Share    float64
-	Culprits []Culprit // most harmful first
-	Fixes    []Fix
-}
-
-// rules lists every rule, in the order of docs and tests: one file each.
-var rules = []struct {
-	kind string
-	loss func(Second) loss
-	tell func(*Finding)
-}{
-	{"cpu_contention", lostToOthers, tellContention},
-	{"cpu_throttled", lostToThrottling, tellThrottled},
-	{"memory_reclaim", lostToReclaim, tellReclaim},
-}
-
-// loss is what one cause took in one second.
-type loss struct {
-	ns       uint64
-	culprits []Culprit
-}
-
-// Find applies all rules to one process. The most harmful finding is first;
-// equal input gives equal output.
-func Find(p Process) []Finding {
+// Find applies all rules. The most harmful finding is first; equal input
+// gives equal output.
+func Find(w Window) []Finding {
+	w.byPID = map[uint32]*stats.Process{}
 	var all []Finding
-	for _, r := range rules {
-		for _, run := range incidents(p, r.loss) {
-			f := run.finding(p, r.kind)
-			if f.Severity == "" {
-				continue
-			}
-			r.tell(&f)
-			all = append(all, f)
+	for i := range w.Processes {
+		p := &w.Processes[i]
+		if old := w.byPID[p.PID]; old == nil || old.Start < p.Start {
+			w.byPID[p.PID] = p
 		}
 	}
+	for i := range w.Processes {
+		if j := newJob(&w.Processes[i], &w); j != nil {
+			w.jobs = append(w.jobs, j)
+		}
+	}
+	for _, j := range w.jobs {
+		j.account()
+		j.findHangs()
+	}
+	for _, j := range w.jobs {
+		for _, x := range j.incidents() {
+			if f, ok := j.finding(x); ok {
+				all = append(all, f)
+			}
+		}
+	}
+	for i := range w.Processes {
+		all = append(all, findOOM(&w, &w.Processes[i])...)
+	}
+	all = slices.DeleteFunc(all, func(f Finding) bool {
+		return f.End.Unix() <= w.From || (w.To != 0 && f.Start.Unix() >= w.To)
+	})
 	slices.SortStableFunc(all, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(b.LostNS, a.LostNS), a.Start.Compare(b.Start), cmp.Compare(a.Kind, b.Kind))
+		return cmp.Or(cmp.Compare(b.Severity.rank(), a.Severity.rank()), cmp.Compare(b.LostNS, a.LostNS), a.Start.Compare(b.Start),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Process.PID, b.Process.PID))
 	})
 	return all
 }
 
-// incident is a run of seconds in which a cause took time.
-type incident struct {
-	first, last int64 // unix s
-	wall, lost  uint64
-	culprits    map[uint32]*Culprit
-}
+// process returns a traced process; nil if it is not traced.
+func (w *Window) process(pid uint32) *stats.Process { return w.byPID[pid] }
 
-// maxGap is how many seconds may be without the cause inside one incident.
-const maxGap = 3
-
-// incidents finds the runs of seconds in which a cause took at least
-// lowShare of the feeders' time.
-func incidents(p Process, of func(Second) loss) []*incident {
-	feeders := feedersOf(p)
-	var all []*incident
-	var now *incident
-	for _, s := range p.Seconds {
-		s = only(s, feeders)
-		wall := wallOf(s)
-		l := of(s)
-		if wall == 0 || float64(l.ns) < lowShare*float64(wall) {
-			continue
-		}
-		if now == nil || s.At-now.last > maxGap {
-			now = &incident{first: s.At, culprits: map[uint32]*Culprit{}}
-			all = append(all, now)
-		}
-		now.last = s.At
-		now.lost += l.ns
-		for _, c := range l.culprits {
-			if now.culprits[c.PID] == nil {
-				now.culprits[c.PID] = &Culprit{PID: c.PID, Comm: c.Comm}
-			}
-			now.culprits[c.PID].NS += c.NS
-		}
+// containerOf is the container of any process; empty: none, or not known.
+func (w *Window) containerOf(pid uint32) string {
+	if p := w.process(pid); p != nil {
+		return p.Container
 	}
-	for _, i := range all {
-		for _, s := range p.Seconds {
-			if s.At >= i.first && s.At <= i.last {
-				i.wall += wallOf(only(s, feeders))
-			}
-		}
+	if w.Container == nil {
+		return ""
 	}
-	return all
-}
-
-func (i *incident) finding(p Process, kind string) Finding {
-	f := Finding{
-		Kind: kind, Process: p.Process, Start: time.Unix(i.first, 0), End: time.Unix(i.last+1, 0),
-		Ongoing: i.last == p.Seconds[len(p.Seconds)-1].At, LostNS: i.lost, Share: float64(i.lost) / float64(i.wall),
-	}
-	switch {
-	case f.Share >= highShare:
-		f.Severity = High
-	case f.Share >= mediumShare:
-		f.Severity = Medium
-	case f.Share >= lowShare:
-		f.Severity = Low
-	}
-	for _, c := range i.culprits {
-		c.Share = float64(c.NS) / float64(i.lost)
-		f.Culprits = append(f.Culprits, *c)
-	}
-	slices.SortFunc(f.Culprits, func(a, b Culprit) int {
-		return cmp.Or(cmp.Compare(b.NS, a.NS), cmp.Compare(a.PID, b.PID))
-	})
-	return f
-}
-
-// feedersOf returns the threads that made traced calls: theirs is the time
-// that the device waits for.
-func feedersOf(p Process) map[uint32]bool {
-	feeders := map[uint32]bool{}
-	for _, s := range p.Seconds {
-		for _, l := range s.Ledger {
-			if l.Place != 0 {
-				feeders[l.TID] = true
-			}
-		}
-	}
-	return feeders
-}
-
-// only leaves the ledgers of the given threads.
-func only(s Second, threads map[uint32]bool) Second {
-	s.Ledger = slices.DeleteFunc(slices.Clone(s.Ledger), func(l stats.Ledger) bool { return !threads[l.TID] })
-	return s
-}
-
-func wallOf(s Second) uint64 {
-	var ns uint64
-	for i := range s.Ledger {
-		ns += s.Ledger[i].Total()
-	}
-	return ns
-}
-
-func timeIn(s Second, state event.State) uint64 {
-	var ns uint64
-	for _, l := range s.Ledger {
-		ns += l.NS[state]
-	}
-	return ns
-}
-
-// percent writes a share for people.
-func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
-
-// short writes ns for people.
-func short(ns uint64) string {
-	d := time.Duration(ns)
-	for unit := time.Second; unit >= time.Microsecond; unit /= 10 {
-		if d >= unit {
-			return d.Round(unit / 100).String()
-		}
-	}
-	return d.String()
+	return w.Container(pid)
 }

@@ -40,6 +40,7 @@ type Pair struct {
 // Second is what one process did in one second.
 type Second struct {
 	At     int64   // unix s
+	Wall   int64   // ns that the ledgers are of: from one drain to the next; 0: not known
 	Calls  []Calls // exact; operations of the host as well
 	Ledger []Ledger
 	Pairs  []Pair

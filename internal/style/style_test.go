@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"internal/pipeline": {"internal/event", "internal/stats"},
 	"internal/store":    {"internal/event", "internal/stats"},
 	"internal/probe":    {"internal/event", "internal/stats", "internal/proc"},
-	"internal/query":    {"internal/event", "internal/stats", "internal/store"},
+	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/event", "test/workload"},
 	"internal/cli":      nil, // wires everything

@@ -1,0 +1,173 @@
+package rule
+
+import (
+	"fmt"
+	"strings"
+
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+// The device is judged by how much longer it keeps the feeders waiting for
+// the same work (compare in account.go). Why it does so is told from who else
+// used it, and from what the driver says of its clock.
+
+func tellDevice(j *job, f *Finding) {
+	if reasons := j.window.throttle(f); reasons != "" {
+		f.Kind = "gpu_throttled"
+		f.Summary = fmt.Sprintf("the GPU holds its clock down (%s): %s waited %s longer for the same work", reasons, f.Process.Comm, f.lost())
+		f.Fixes = []Fix{{Text: "Look after its cooling and its power limit", Command: "nvidia-smi -q -d PERFORMANCE,TEMPERATURE,POWER"}}
+		return
+	}
+	if late := j.straggler(f); late != nil {
+		f.Kind = "straggler"
+		f.Culprits = []Culprit{{PID: late.PID, Comm: late.Comm, NS: f.LostNS, Share: 1}}
+		f.Summary = fmt.Sprintf("%s waited for %s, another process of the same job that was late: %s lost", f.Process.Comm, f.Culprits[0].name(), f.lost())
+		f.Fixes = []Fix{{Text: "Look at the finding of that process: it holds all others up"}}
+		return
+	}
+	if others := j.sharers(f); len(others) > 0 {
+		f.Kind = "gpu_contention"
+		f.Culprits = others
+		f.Summary = fmt.Sprintf("%s uses the GPU as well: %s waited %s longer for the same work", others[0].name(), f.Process.Comm, f.lost())
+		f.Fixes = []Fix{
+			{Text: "Give each process a GPU of its own (CUDA_VISIBLE_DEVICES), or share it by MPS or MIG instead of time slices", Command: "nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"},
+			{Text: "Or let the other one wait", Command: fmt.Sprintf("kill -STOP %d", others[0].PID)},
+		}
+		return
+	}
+	f.Summary = fmt.Sprintf("the GPU takes longer for the same work: %s waited %s more for it", f.Process.Comm, f.lost())
+	f.Fixes = []Fix{{
+		Text:    "See whether its clock fell (power, temperature), whether somebody else uses it, or whether the work itself grew (batch size, sequence length)",
+		Command: "nvidia-smi -q -d PERFORMANCE,CLOCK,TEMPERATURE; nvidia-smi pmon -c 5",
+	}}
+}
+
+// throttle returns the reasons for which the clock was held down during a
+// finding and not before it.
+func (w *Window) throttle(f *Finding) string {
+	during, before := map[string]int{}, map[string]bool{}
+	n := 0
+	for _, g := range w.GPU {
+		at := g.Time / 1e9
+		switch {
+		case at >= f.Start.Unix() && at < f.End.Unix():
+			n++
+			for _, r := range reasonsOf(g) {
+				during[r]++
+			}
+		case at < f.Start.Unix():
+			for _, r := range reasonsOf(g) {
+				before[r] = true
+			}
+		}
+	}
+	var out []string
+	for _, r := range sortedKeys(during) {
+		if !before[r] && 2*during[r] >= n {
+			out = append(out, r)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func reasonsOf(g event.GPUSample) []string {
+	if g.Throttle == "" {
+		return nil
+	}
+	return strings.Split(g.Throttle, ",")
+}
+
+// sharers are the other processes that kept a device busy during a finding
+// much more than in the good seconds.
+func (j *job) sharers(f *Finding) []Culprit {
+	during, normal := seconds(f.slots), map[int64]bool{}
+	for _, s := range f.good {
+		normal[s.At] = true
+	}
+	var out []Culprit
+	for _, o := range j.window.jobs {
+		if o.PID == j.PID || (o.Rank.World > 1 && o.Rank.World == j.Rank.World) {
+			continue // ranks wait for each other by design
+		}
+		now, was := o.activity(during), o.activity(normal)
+		if now < 0.05 || now < 3*was {
+			continue
+		}
+		out = append(out, Culprit{PID: o.PID, Comm: o.Comm, NS: uint64(now * float64(f.LostNS))})
+	}
+	return byHarm(out)
+}
+
+// activity is the share of the given seconds that the busiest place of a
+// process was inside calls that use the device.
+func (j *job) activity(at map[int64]bool) float64 {
+	if len(at) == 0 {
+		return 0
+	}
+	var ns float64
+	for _, s := range j.slots {
+		if at[s.At] && s.wall > 0 {
+			in := s.place(event.Sync) + s.place(event.Launch) + s.place(event.Copy)
+			ns += float64(in) / float64(s.wall) * float64(s.dur)
+		}
+	}
+	return ns / (float64(len(at)) * 1e9)
+}
+
+// straggler returns the process of the same distributed job that lost time on
+// the host while this one waited for the device.
+func (j *job) straggler(f *Finding) *stats.Process {
+	for _, o := range j.window.jobs {
+		same := o.Rank.World > 1 && o.Rank.World == j.Rank.World && o.Rank.Rank != j.Rank.Rank
+		if o.PID == j.PID || !same {
+			continue
+		}
+		for _, x := range o.incidents() {
+			if r := rules[x.rule]; r.onDevice || r.kind == "cold_start" {
+				continue
+			}
+			lost, overlap := 0.0, seconds(f.slots)
+			for _, s := range x.slots {
+				if overlap[s.At] {
+					lost += s.lost[x.rule].ns / float64(max(s.wall, 1)) * float64(s.dur)
+				}
+			}
+			if lost >= 0.3*float64(f.LostNS) {
+				return o.Process
+			}
+		}
+	}
+	return nil
+}
+
+// chargeCopy is the time in copies of a job that does hardly anything else.
+// For others, compare tells what copies took more than usual.
+func chargeCopy(_ *job, s *slot) []charge {
+	return []charge{{rule: ruleCopy, ns: own(s, event.Copy)}}
+}
+
+func tellCopy(j *job, f *Finding) {
+	var bytes, before, ns, nsBefore float64
+	sum := func(of []*slot) (bytes, ns float64) {
+		for _, s := range of {
+			for op, c := range s.calls {
+				if op.Class() == event.Copy && c.Nested < c.Hist.Count() {
+					bytes += float64(c.Bytes)
+				}
+			}
+			ns += float64(s.place(event.Copy))
+		}
+		return bytes, ns
+	}
+	bytes, ns = sum(f.slots)
+	before, nsBefore = sum(f.good)
+	f.Summary = fmt.Sprintf("copies between host and device held %s up: %s lost", f.Process.Comm, f.lost())
+	if bytes > 0 && ns > 0 && before > 0 && nsBefore > 0 {
+		f.Summary += fmt.Sprintf(" (%.1f GB/s in copies, normally %.1f)", bytes/ns, before/nsBefore)
+	}
+	f.Fixes = []Fix{
+		{Text: "Copy from pinned memory, without waiting, and beside the computation: DataLoader(pin_memory=True), tensor.to(device, non_blocking=True); larger copies instead of many small ones"},
+		{Text: "See whether the PCIe link runs at full width and speed", Command: "nvidia-smi --query-gpu=pcie.link.gen.current,pcie.link.gen.max,pcie.link.width.current,pcie.link.width.max --format=csv"},
+	}
+}

@@ -1,0 +1,232 @@
+package rule
+
+import (
+	"ingero/internal/event"
+	"ingero/internal/stats"
+)
+
+const classes = int(event.Gap) + 1
+
+// between is the place outside of all traced calls; the other places are the
+// class of the outermost call.
+const between = event.None
+
+// cell is the time that feeders spent at one place in one state.
+type cell struct {
+	ns, count uint64
+}
+
+// slot is one second of a process, summed up over its feeders.
+type slot struct {
+	*stats.Second
+	wall  uint64 // ns, of all feeders
+	dur   uint64 // ns, of the feeder that was there longest: the length of the second
+	cells [classes][event.States]cell
+	calls map[event.Op]*stats.Calls // library calls
+	host  map[event.Op]*stats.Calls
+	units uint64  // of work queued on a device, see unitsOf
+	total uint64  // library calls that no other traced call made
+	phase *phase  // nil: too little happened to tell
+	given float64 // ns that feeders waited for work from outside, or for a timeout
+	inner float64 // ns that feeders waited for each other
+	// What the causes took of the feeders' time, by rule.
+	lost []loss
+	// lack is the time that the feeders would have saved at the norm of the
+	// phase; known only where that norm is.
+	lack  float64
+	known bool
+}
+
+// in adds up the time at places that match, in one state.
+func (s *slot) in(state event.State, places ...event.Class) uint64 {
+	var ns uint64
+	for _, p := range places {
+		ns += s.cells[p][state].ns
+	}
+	return ns
+}
+
+// at adds up the time in one state wherever it was spent.
+func (s *slot) at(state event.State) uint64 {
+	var ns uint64
+	for p := range s.cells {
+		ns += s.cells[p][state].ns
+	}
+	return ns
+}
+
+// place adds up the time at one place, whatever the state.
+func (s *slot) place(p event.Class) uint64 {
+	var ns uint64
+	for state := range s.cells[p] {
+		ns += s.cells[p][state].ns
+	}
+	return ns
+}
+
+// idle is the time that the job had nothing to do, or gave away on its own
+// request: a sleep, a wait for a child or for work, between calls.
+func (s *slot) idle() uint64 {
+	return min(s.cells[between][event.Sleep].ns+s.cells[between][event.Child].ns+uint64(s.given), s.wall)
+}
+
+// busy is the feeders' time less what they gave away, as a share of the slot.
+func (s *slot) busy() float64 {
+	if s.wall == 0 {
+		return 0
+	}
+	return float64(s.wall-s.idle()) / float64(s.wall)
+}
+
+// count is how often the process did something of a class, calls made by
+// other traced calls left out.
+func (s *slot) count(c event.Class) uint64 {
+	var n uint64
+	for op, x := range s.calls {
+		if op.Class() == c {
+			n += outer(x)
+		}
+	}
+	return n
+}
+
+func outer(c *stats.Calls) uint64 { return c.Hist.Count() - c.Nested }
+
+// job is a process under examination.
+type job struct {
+	*stats.Process
+	window  *Window
+	feeders map[uint32]bool
+	names   map[uint32]string // of threads
+	slots   []*slot
+	phases  []*phase
+}
+
+// newJob sums up the seconds of a process; nil if it has no feeder.
+func newJob(p *stats.Process, w *Window) *job {
+	j := &job{Process: p, window: w, names: map[uint32]string{}}
+	j.feeders = feedersOf(p)
+	if len(j.feeders) == 0 {
+		return nil
+	}
+	for i := range p.Seconds {
+		if s := j.newSlot(&p.Seconds[i]); s.wall > 0 {
+			j.slots = append(j.slots, s)
+		}
+	}
+	if len(j.slots) == 0 {
+		return nil
+	}
+	j.countUnits()
+	j.findPhases()
+	return j
+}
+
+func (j *job) newSlot(second *stats.Second) *slot {
+	s := &slot{Second: second, calls: map[event.Op]*stats.Calls{}, host: map[event.Op]*stats.Calls{}}
+	walls := map[uint32]uint64{}
+	for i := range second.Ledger {
+		l := &second.Ledger[i]
+		if l.Comm != "" {
+			j.names[l.TID] = l.Comm
+		}
+		if !j.feeders[l.TID] {
+			continue
+		}
+		place := l.Place.Class()
+		for state := range l.NS {
+			c := &s.cells[place][state]
+			c.ns += l.NS[state]
+			c.count += l.Count[state]
+		}
+		walls[l.TID] += l.Total()
+	}
+	for _, ns := range walls {
+		s.wall += ns
+		s.dur = max(s.dur, ns)
+	}
+	for i := range second.Calls {
+		c := &second.Calls[i]
+		if c.Hist == nil {
+			continue
+		}
+		to := s.host
+		if c.Op.IsCall() {
+			to = s.calls
+			s.total += outer(c)
+		}
+		to[c.Op] = c
+	}
+	return s
+}
+
+// feedersOf returns the threads that keep the device busy: theirs is the time
+// that the device waits for. A thread that makes a call now and then beside a
+// much busier one does not count.
+func feedersOf(p *stats.Process) map[uint32]bool {
+	in := map[uint32]uint64{}
+	var most uint64
+	for _, s := range p.Seconds {
+		for i := range s.Ledger {
+			l := &s.Ledger[i]
+			if c := l.Place.Class(); l.Place != 0 && l.TID != 0 && c != event.Device {
+				in[l.TID] += l.Total()
+				most = max(most, in[l.TID])
+			}
+		}
+	}
+	feeders := map[uint32]bool{}
+	for tid, ns := range in {
+		if ns >= most/20 {
+			feeders[tid] = true
+		}
+	}
+	return feeders
+}
+
+// countUnits chooses what counts as work: launches of graphs if the job has
+// made them its habit, else launches, else copies, else waits.
+func (j *job) countUnits() {
+	var graphs, launches, copies uint64
+	for _, s := range j.slots {
+		for op, c := range s.calls {
+			switch {
+			case op.Class() == event.Launch && op.Source() == event.Graph:
+				graphs += outer(c)
+			case op.Class() == event.Launch:
+				launches += outer(c)
+			case op.Class() == event.Copy:
+				copies += outer(c)
+			}
+		}
+	}
+	for _, s := range j.slots {
+		for op, c := range s.calls {
+			isGraph := op.Source() == event.Graph
+			var counts bool
+			switch {
+			case graphs > 0 && graphs*50 >= launches:
+				counts = op.Class() == event.Launch && isGraph
+			case launches > 0:
+				counts = op.Class() == event.Launch
+			case copies > 0:
+				counts = op.Class() == event.Copy
+			default:
+				counts = op.Class() == event.Sync
+			}
+			if counts {
+				s.units += outer(c)
+			}
+		}
+	}
+}
+
+// feederPairs calls f for the pairs of a second that cost feeders time. For
+// thieves and rivals, which are known per process only, that is all of them.
+func (j *job) feederPairs(s *slot, f func(*stats.Pair)) {
+	for i := range s.Pairs {
+		if p := &s.Pairs[i]; p.TID == 0 || j.feeders[p.TID] {
+			f(p)
+		}
+	}
+}
