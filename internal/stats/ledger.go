@@ -40,6 +40,7 @@ type Pair struct {
 // Second is what one process did in one second.
 type Second struct {
 	At     int64   // unix s
+	Span   int64   // seconds it covers, where older data is kept by the minute; 0 is one
 	Calls  []Calls // exact; operations of the host as well
 	Ledger []Ledger
 	Pairs  []Pair
