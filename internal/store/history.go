@@ -70,7 +70,9 @@ type history struct {
 	seconds   map[int64][]stats.Second
 	o         BookOptions
 	ops       func(event.Op) bool
+	names     map[string]string
 	only      string // a condition on the process, in SQL
+	raw       *raw
 
 	// The process and the second that rows are being added to.
 	id, at int64
@@ -88,7 +90,7 @@ type thread struct {
 }
 
 func readBooks(ctx context.Context, c *readConn, f Filter, o BookOptions) ([]stats.Process, error) {
-	h := &history{o: o, ops: f.hasOp}
+	h := &history{o: o, ops: f.hasOp, names: map[string]string{}}
 	var err error
 	if h.processes, err = describedProcesses(ctx, c, f); err != nil {
 		return nil, err
@@ -103,7 +105,11 @@ func readBooks(ctx context.Context, c *readConn, f Filter, o BookOptions) ([]sta
 	if err != nil {
 		return nil, err
 	}
-	var scans []func(context.Context, *readConn, part) error
+	if h.raw, err = c.openRaw(); err != nil {
+		return nil, err
+	}
+	defer h.raw.close()
+	var scans []func(context.Context, part) error
 	if !o.NoCalls {
 		scans = append(scans, h.readCalls)
 	}
@@ -116,7 +122,7 @@ func readBooks(ctx context.Context, c *readConn, f Filter, o BookOptions) ([]sta
 	for _, scan := range scans {
 		h.seconds = map[int64][]stats.Second{}
 		for _, p := range parts {
-			if err := scan(ctx, c, p); err != nil {
+			if err := scan(ctx, p); err != nil {
 				return nil, err
 			}
 		}
