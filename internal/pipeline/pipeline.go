@@ -44,6 +44,7 @@ type Batch struct {
 	Ledger    []stats.Ledger // where the time went, once a second
 	Pairs     []stats.Pair   // and who took it
 	Snapshots []event.Snapshot
+	GPU       []event.GPUSample
 	Steps     []ClockStep
 	Dropped   map[event.Op]uint64 // events an Async sink had no room for
 	Last      bool                // no more will come

@@ -63,7 +63,13 @@ type waitSum struct{ ns, count uint64 }
 // are summed up under thread 0 of their process.
 func (w *Writer) Books(second int64, ledger []stats.Ledger, pairs []stats.Pair) {
 	owners := make([]*processState, len(ledger))
+	// The oldest first: a process that nobody knows begins with that thread.
+	oldest := make([]int, len(ledger))
 	for i := range ledger {
+		oldest[i] = i
+	}
+	slices.SortFunc(oldest, func(a, b int) int { return cmp.Compare(ledger[a].Start, ledger[b].Start) })
+	for _, i := range oldest {
 		l := &ledger[i]
 		owners[i] = w.owner(l.PID, l.Start, l.Start)
 		if p := owners[i]; p.met && !p.known && l.TID == l.PID && p.row.Comm != l.Comm {
@@ -177,11 +183,16 @@ func (p *processState) thread(tid uint32) *threadState {
 // and that still lived at a later time. If nothing was said of it yet, such
 // as of a worker that makes no calls, it is entered as met.
 func (w *Writer) owner(pid uint32, began, lived int64) *processState {
-	var best *processState
-	for _, slack := range []int64{0, sameStart} {
+	for _, fits := range []func(*processState) bool{
+		func(p *processState) bool { return p.row.Start <= began && (p.row.Ended == 0 || p.row.Ended >= lived) },
+		func(p *processState) bool {
+			return p.row.Start <= began+sameStart && (p.row.Ended == 0 || p.row.Ended >= lived)
+		},
+		func(p *processState) bool { return p.row.Ended == 0 }, // the wall clock was stepped meanwhile
+	} {
+		var best *processState
 		for _, p := range w.byPID[pid] {
-			if p.row.Start <= began+slack && (p.row.Ended == 0 || p.row.Ended >= lived) &&
-				(best == nil || p.row.Start > best.row.Start) {
+			if fits(p) && (best == nil || p.row.Start > best.row.Start) {
 				best = p
 			}
 		}
