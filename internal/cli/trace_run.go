@@ -295,8 +295,14 @@ func (r *recorder) Take(b *pipeline.Batch) error {
 	for _, p := range b.Processes {
 		r.writer.Process(store.ProcessRow(p))
 	}
+	if len(b.Ledger)+len(b.Pairs) > 0 {
+		r.writer.Books(b.Second, b.Ledger, b.Pairs)
+	}
 	for _, s := range b.Snapshots {
 		r.writer.Snapshot(s)
+	}
+	for _, s := range b.GPU {
+		r.writer.GPU(s)
 	}
 	r.describe(b)
 	if now := time.Now(); b.Last || now.Sub(r.flush) >= flushEvery {

@@ -41,6 +41,7 @@ type Pair struct {
 type Second struct {
 	At     int64   // unix s
 	Wall   int64   // ns that the ledgers are of: from one drain to the next; 0: not known
+	Span   int64   // seconds it covers, where older data is kept by the minute; 0 is one
 	Calls  []Calls // exact; operations of the host as well
 	Ledger []Ledger
 	Pairs  []Pair

@@ -61,7 +61,7 @@ func (w *Writer) Stats(second int64, all []stats.Calls) {
 	for i := range all {
 		s := &all[i]
 		key := processKey{s.PID, s.Start}
-		w.process(key)
+		w.process(key).counted = true
 		at := cell{second, key, s.Op}
 		into := w.stats[at]
 		if into == nil {
@@ -79,9 +79,13 @@ func (w *Writer) Stats(second int64, all []stats.Calls) {
 func (w *Writer) process(key processKey) *processState {
 	p := w.processes[key]
 	if p == nil {
+		p = w.adopt(key)
+	}
+	if p == nil {
 		p = &processState{changed: true}
 		p.row.PID, p.row.Start, p.row.Rank = key.pid, key.start, event.NoRank
 		w.processes[key] = p
+		w.byPID[key.pid] = append(w.byPID[key.pid], p)
 	}
 	return p
 }
@@ -91,9 +95,6 @@ func (w *Writer) Process(row ProcessRow) {
 	p := w.process(processKey{row.PID, row.Start})
 	p.row, p.changed, p.known = row, true, true
 }
-
-// Snapshot records the state of the machine.
-func (w *Writer) Snapshot(s event.Snapshot) { w.snapshots = append(w.snapshots, s) }
 
 // Session replaces the description of the session; gaps and clock steps that
 // were reported already are kept.

@@ -29,7 +29,7 @@ func (r *Reader) Events(ctx context.Context, f Filter, limit int) ([]Stored, err
 	var all []Stored
 	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
 		if r.kind == kindRecording {
-			all, err = recordingEvents(ctx, c, f, limit)
+			all, err = recordingEvents(ctx, c, f, "timestamp DESC", limit)
 			return err
 		}
 		all, err = newestEvents(ctx, c, f, limit)
@@ -88,7 +88,7 @@ func newestEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stor
 			if len(h) == limit && x.last <= h[0].Start {
 				return h, nil
 			}
-			found, err := chunkEventsOf(ctx, c, &dec, x.id, f, limit)
+			found, err := chunkEventsOf(ctx, c, &dec, x.id, f, order{colStart, math.MinInt64}, limit)
 			if err != nil {
 				return nil, err
 			}
@@ -127,8 +127,15 @@ func listChunks(ctx context.Context, c *readConn, from, to int64, skip int) ([]l
 	return list, rows.Err()
 }
 
-// chunkEventsOf returns the newest events of one chunk, at most limit.
-func chunkEventsOf(ctx context.Context, c *readConn, dec *decoder, id int64, f Filter, limit int) ([]Stored, error) {
+// order says which events come first: those with the largest values of a
+// column, which must be at least so large.
+type order struct {
+	by    column
+	least int64
+}
+
+// chunkEventsOf returns the first events of one chunk, at most limit.
+func chunkEventsOf(ctx context.Context, c *readConn, dec *decoder, id int64, f Filter, o order, limit int) ([]Stored, error) {
 	var node string
 	var seq int64
 	var data []byte
@@ -143,7 +150,7 @@ func chunkEventsOf(ctx context.Context, c *readConn, dec *decoder, id int64, f F
 	if err != nil {
 		return nil, err
 	}
-	at, err := matching(dec, &ch, f, limit)
+	at, err := matching(dec, &ch, f, o, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +172,13 @@ func chunkEventsOf(ctx context.Context, c *readConn, dec *decoder, id int64, f F
 	return out, nil
 }
 
-// matching returns the indexes of the newest matching events, in order.
-func matching(dec *decoder, ch *chunk, f Filter, limit int) ([]int, error) {
+// matching returns the indexes of the first matching events, in the order of
+// the chunk.
+func matching(dec *decoder, ch *chunk, f Filter, o order, limit int) ([]int, error) {
+	by, ok, err := dec.ints(ch, o.by, nil)
+	if err != nil || !ok || len(by) == 0 || slices.Max(by) < o.least {
+		return nil, err
+	}
 	var cols [3][]int64
 	for k, col := range [...]column{colStart, colPID, colOp} {
 		if (col == colPID && f.PIDs == nil) || (col == colOp && f.Ops == nil) {
@@ -183,14 +195,14 @@ func matching(dec *decoder, ch *chunk, f Filter, limit int) ([]int, error) {
 	}
 	var at []int
 	for i, start := range cols[0] {
-		if start >= f.From && start < f.end() &&
+		if by[i] >= o.least && start >= f.From && start < f.end() &&
 			(f.PIDs == nil || f.hasPID(uint32(cols[1][i]))) &&
 			(f.Ops == nil || f.hasOp(event.Op(cols[2][i]))) {
 			at = append(at, i)
 		}
 	}
 	if len(at) > limit {
-		slices.SortFunc(at, func(a, b int) int { return cmp.Compare(cols[0][b], cols[0][a]) })
+		slices.SortStableFunc(at, func(a, b int) int { return cmp.Compare(by[b], by[a]) })
 		at = at[:limit]
 		slices.Sort(at)
 	}

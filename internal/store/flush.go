@@ -29,13 +29,18 @@ func (w *Writer) Flush() error {
 	if w.changed {
 		chunks = append(chunks[:len(chunks):len(chunks)], w.pack())
 	}
-	if len(chunks) == 0 && len(w.stats) == 0 && len(w.snapshots) == 0 && w.described && !w.anyProcess() {
+	if len(chunks) == 0 && w.idle() && w.described && !w.anyProcess() {
 		return nil
 	}
 	if err := w.write(ctx, chunks); err != nil {
 		return explain("write", w.path, err)
 	}
 	return nil
+}
+
+// idle reports whether nothing but events may be pending.
+func (w *Writer) idle() bool {
+	return len(w.stats)+len(w.ledger)+len(w.waits)+len(w.snapshots)+len(w.gpus)+len(w.chains) == 0
 }
 
 func (w *Writer) anyProcess() bool {
@@ -80,15 +85,21 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err != nil {
 		return err
 	}
+	newest, booked, err := w.writeBooks(ctx, ids, newest)
+	if err != nil {
+		return err
+	}
+	dirty = append(dirty, booked...)
 	rolled, err := w.rollUp(ctx, newest, dirty)
 	if err != nil {
 		return err
 	}
-	for _, s := range w.snapshots {
-		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO system_snapshots (timestamp, cpu_pct, mem_pct, mem_avail, swap_mb, load_avg) VALUES (?, ?, ?, ?, ?, ?)",
-			s.Time, s.CPU, s.Mem, s.MemAvail, s.Swap, s.Load); err != nil {
-			return err
-		}
+	if err := w.writeMachine(ctx); err != nil {
+		return err
+	}
+	incidents, err := w.writeChains(ctx)
+	if err != nil {
+		return err
 	}
 	if err := w.describe(ctx); err != nil {
 		return err
@@ -96,7 +107,10 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if _, err := w.exec(ctx, "COMMIT"); err != nil {
 		return err
 	}
-	done = func() { w.committed(bytes, ids, newest, dirty, rolled) }
+	done = func() {
+		w.chainCount = incidents
+		w.committed(bytes, ids, newest, dirty, rolled)
+	}
 	return nil
 }
 
@@ -106,9 +120,9 @@ func (w *Writer) committed(bytes int64, ids map[processKey]int64, newest int64, 
 	w.sealed, w.changed, w.described = w.sealed[:0], false, true
 	for key, id := range ids {
 		p := w.processes[key]
-		p.id, p.changed = id, false
+		p.id, p.changed, p.moved = id, false, false
 		if p.row.Ended != 0 && w.opts.Now().UnixNano()-p.row.Ended > int64(sealAfter) {
-			delete(w.processes, key)
+			w.forget(key)
 		}
 	}
 	w.newest = newest
@@ -119,7 +133,11 @@ func (w *Writer) committed(bytes int64, ids map[processKey]int64, newest int64, 
 		delete(w.dirty, m)
 	}
 	clear(w.stats)
-	w.snapshots = w.snapshots[:0]
+	clear(w.threads)
+	clear(w.ledger)
+	clear(w.waits)
+	clear(w.chains)
+	w.snapshots, w.gpus = w.snapshots[:0], w.gpus[:0]
 }
 
 // exec runs a statement, prepared at its first use.
@@ -161,10 +179,17 @@ func (w *Writer) writeProcesses(ctx context.Context) (map[processKey]int64, erro
 
 func (w *Writer) writeProcess(ctx context.Context, p *processState) (id int64, err error) {
 	r := &p.row
+	if p.moved {
+		// Unless an earlier session knows the process: then that row is it.
+		if _, err := w.exec(ctx, "UPDATE OR IGNORE processes SET start = ? WHERE id = ?", r.Start, p.id); err != nil {
+			return 0, err
+		}
+	}
 	if !p.known {
 		// Met in statistics only: keep what an earlier session may know.
-		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO processes (node, pid, start) VALUES (?, ?, ?)",
-			w.opts.Node, r.PID, r.Start); err != nil {
+		if _, err := w.exec(ctx, `INSERT INTO processes (node, pid, start, comm) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET comm = excluded.comm WHERE comm = ''`,
+			w.opts.Node, r.PID, r.Start, r.Comm); err != nil {
 			return 0, err
 		}
 	} else {
@@ -302,6 +327,11 @@ func (w *Writer) beginSession(ctx context.Context) error {
 	res, err := w.conn.ExecContext(ctx, "INSERT INTO sessions (started_at, node, agent_pid) VALUES (?, ?, ?)",
 		w.opts.Now().UnixNano(), w.opts.Node, os.Getpid())
 	if err != nil {
+		return err
+	}
+	// What still went on is no longer watched.
+	if _, err := w.conn.ExecContext(ctx, `UPDATE causal_chains SET ended_at = max(started_at, detected_at,
+			coalesce((SELECT max(stopped_at) FROM sessions), 0)) WHERE ended_at = 0 AND started_at <> 0 AND node = ?`, w.opts.Node); err != nil {
 		return err
 	}
 	if w.sessionID, err = res.LastInsertId(); err != nil {

@@ -17,6 +17,8 @@ const (
 	// rowBytes is a guess at the size of a row of statistics; most of it is
 	// the histogram.
 	rowBytes = 512
+	// bookBytes is a guess at the size of a row of the ledger or of waits.
+	bookBytes = 40
 	// emptyBytes is the size of a database with nothing in it.
 	emptyBytes = 40 * pageSize
 	// pageRoom is what a page holds of a long blob.
@@ -31,7 +33,10 @@ func space(size int64) int64 { return (size/pageRoom + 1) * pageSize }
 // are used again. It returns the space of all chunks after the flush.
 func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 	bytes := w.chunkBytes
-	added := int64(len(w.stats)+len(w.snapshots)) * rowBytes
+	added := int64(len(w.stats)+len(w.snapshots)+len(w.gpus))*rowBytes + w.booksRows()*bookBytes
+	for _, c := range w.chains {
+		added += int64(len(c.Detail)+len(c.Explanation)+len(c.Timeline)) + rowBytes
+	}
 	for _, c := range chunks {
 		old, err := w.chunkSize(ctx, c.id)
 		if err != nil {
@@ -126,27 +131,39 @@ func (w *Writer) dropOldest(ctx context.Context, chunkFirst bool) (freed int64, 
 // dropStats removes the oldest minute: its seconds while there are any that
 // are rolled up, later the roll-ups.
 func (w *Writer) dropStats(ctx context.Context) (freed int64, err error) {
-	for _, t := range []struct{ table, period string }{{"call_stats", "second"}, {"call_stats_minute", "minute"}} {
+	for _, t := range []struct{ period, calls, ledger, waits string }{
+		{"second", "call_stats", "ledger", "waits"},
+		{"minute", "call_stats_minute", "ledger_minute", "waits_minute"},
+	} {
 		var oldest sql.NullInt64
-		if err := w.conn.QueryRowContext(ctx, "SELECT min("+t.period+") FROM "+t.table).Scan(&oldest); err != nil {
+		// Each min is the first entry of an index.
+		if err := w.conn.QueryRowContext(ctx, fmt.Sprintf(`SELECT min(t) FROM (SELECT min(%[1]s) AS t FROM %s
+			UNION ALL SELECT min(%[1]s) FROM %s UNION ALL SELECT min(%[1]s) FROM %s)`, t.period, t.calls, t.ledger, t.waits)).
+			Scan(&oldest); err != nil {
 			return 0, err
 		}
-		minute := oldest.Int64 / 60 * 60
+		minute := floorDiv(oldest.Int64, 60) * 60
 		if !oldest.Valid || minute+60 > w.newest || w.dirty[minute] {
 			continue
 		}
-		res, err := w.exec(ctx, "DELETE FROM "+t.table+" WHERE "+t.period+" < ?", minute+60)
-		if err != nil {
-			return 0, err
+		for _, x := range []struct {
+			table, column string
+			unit, size    int64
+		}{
+			{t.calls, t.period, 1, rowBytes}, {t.ledger, t.period, 1, bookBytes}, {t.waits, t.period, 1, bookBytes},
+			{"system_snapshots", "timestamp", 1e9, 0}, {"gpu_samples", "timestamp", 1e9, 0},
+		} {
+			res, err := w.exec(ctx, "DELETE FROM "+x.table+" WHERE "+x.column+" < ?", (minute+60)*x.unit)
+			if err != nil {
+				return 0, err
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return 0, err
+			}
+			freed += n * x.size
 		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		if _, err := w.exec(ctx, "DELETE FROM system_snapshots WHERE timestamp < ?", (minute+60)*1e9); err != nil {
-			return 0, err
-		}
-		return n * rowBytes, nil
+		return freed, nil
 	}
 	return 0, nil
 }

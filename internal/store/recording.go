@@ -107,14 +107,14 @@ func join[T ~uint16 | ~uint32](all []T) string {
 	return strings.Join(texts, ", ")
 }
 
-func recordingEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stored, error) {
+func recordingEvents(ctx context.Context, c *readConn, f Filter, order string, limit int) ([]Stored, error) {
 	if err := attachRecording(ctx, c); err != nil {
 		return nil, err
 	}
 	rows, err := c.QueryContext(ctx, `SELECT timestamp, duration, pid, tid, source, op, gpu_id, ret_code, bytes, handle,
 		direction, stack_hash, cgroup_id, comm, node, coalesce(rank, -1), coalesce(local_rank, -1), coalesce(world_size, -1),
 		rowid_of FROM (SELECT *, CAST(substr(id, instr(id, ':') + 1) AS INTEGER) AS rowid_of FROM events WHERE `+f.where("timestamp")+`)
-		ORDER BY timestamp DESC LIMIT ?`, limit)
+		ORDER BY `+order+` LIMIT ?`, limit)
 	if err != nil {
 		return nil, err
 	}

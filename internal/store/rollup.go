@@ -14,7 +14,7 @@ import (
 // It returns the minutes it wrote.
 //
 // Readers rely on this: at every commit, all minutes up to the newest one in
-// call_stats_minute agree with their seconds.
+// call_stats_minute or ledger_minute agree with their seconds.
 func (w *Writer) rollUp(ctx context.Context, newest int64, changed []int64) ([]int64, error) {
 	minutes := slices.Clone(changed)
 	for m := range w.dirty {
@@ -25,6 +25,9 @@ func (w *Writer) rollUp(ctx context.Context, newest int64, changed []int64) ([]i
 	minutes = slices.DeleteFunc(minutes, func(m int64) bool { return m+60 > newest })
 	for _, m := range minutes {
 		if err := w.rollMinute(ctx, m); err != nil {
+			return nil, err
+		}
+		if err := w.rollBooks(ctx, m); err != nil {
 			return nil, err
 		}
 	}

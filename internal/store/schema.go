@@ -142,6 +142,10 @@ var schemaNotes = []struct{ key, value string }{
 	{"arg1_note", "direction of a copy (cudaMemcpyKind), pointer of an allocation"},
 	{"ret_code_note", "the library's return code, 0 is success"},
 	{"events_note", "'events' is a virtual table that ingero makes from event_chunks; use 'ingero query'. It is a sample: totals come from call_stats and event_aggregates"},
+	{"ledger_note", "where the time of every thread went, by second (ledger) and minute (ledger_minute): all rows of a process add up to what its threads lived; tid 0 sums up idle threads; 'ledger_view' has the names"},
+	{"waits_note", "who cost whom time: wakers of a thread (tid not 0), thieves of the CPU (runnable) and rivals on a disk; 'waits_view' has the names"},
+	{"incidents_note", "causal_chains: started_at to ended_at (0 while it goes on), lost_ns and share of the feeders' time; detail is the chain as in 'explain --json'"},
+	{"gpu_note", "gpu_samples and system_snapshots: NULL is not known; psi_* is percent of the time since the snapshot before in which some task waited"},
 	{"example_query", "SELECT e.id, s.name AS source, o.name AS op, e.duration/1000 AS dur_us, e.pid FROM events e JOIN sources s ON e.source = s.id JOIN ops o ON e.source = o.source_id AND e.op = o.op_id ORDER BY e.timestamp DESC LIMIT 20"},
 }
 
@@ -163,6 +167,9 @@ func writeTables(ctx context.Context, c *sql.Conn) error {
 	for _, o := range event.Ops() {
 		put("INSERT OR REPLACE INTO ops VALUES (?, ?, ?, ?, ?)",
 			int(o.ID.Source()), int(o.ID.Code()), o.Name, o.Class.String(), o.Description)
+	}
+	for s := range event.States {
+		put("INSERT OR REPLACE INTO states VALUES (?, ?)", int(s), s.String())
 	}
 	for _, n := range schemaNotes {
 		put("INSERT OR REPLACE INTO schema_info VALUES (?, ?)", n.key, n.value)

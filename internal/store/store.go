@@ -76,6 +76,9 @@ func sqliteCode(err error) (primary, extended int) {
 	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
 		return e.Code() & 0xff, e.Code()
 	}
+	if e := (*rawError)(nil); errors.As(err, &e) {
+		return e.code & 0xff, e.code
+	}
 	return 0, 0
 }
 

@@ -67,7 +67,13 @@ type Writer struct {
 
 	stats     map[cell]*stats.Calls
 	processes map[processKey]*processState
+	byPID     map[uint32][]*processState
 	snapshots []event.Snapshot
+	gpus      []event.GPUSample
+	ledger    map[ledgerKey]*stats.Ledger
+	waits     map[waitKey]waitSum
+	threads   map[threadKey]*threadState // whose names are not stored yet
+	chains    map[string]Chain
 	session   Session
 	sessionID int64
 	described bool // the session row is up to date
@@ -75,6 +81,8 @@ type Writer struct {
 	dirty      map[int64]bool // minutes with seconds newer than their roll-up
 	newest     int64          // newest second with statistics
 	chunkBytes int64          // space of all stored chunks
+	maxChains  int            // incidents to keep
+	chainCount int            // incidents that may be stored, at least as many as there are
 }
 
 type chunkRow struct {
@@ -99,6 +107,10 @@ type processState struct {
 	row     ProcessRow
 	changed bool
 	known   bool // described by Process, not only met in statistics
+	counted bool // met in statistics
+	met     bool // met in the ledger, before anything else was said of it
+	moved   bool // its start is not the one that is stored
+	threads map[uint32]*threadState
 }
 
 // Create opens the database at path for recording, making it if it is
@@ -138,6 +150,8 @@ func Create(path string, opts Options) (*Writer, error) {
 		path: path, opts: opts, lock: lock, session: opts.Session, stmts: map[string]*sql.Stmt{},
 		open:  make([]event.Event, 0, chunkEvents),
 		stats: map[cell]*stats.Calls{}, processes: map[processKey]*processState{}, dirty: map[int64]bool{},
+		byPID: map[uint32][]*processState{}, ledger: map[ledgerKey]*stats.Ledger{}, waits: map[waitKey]waitSum{},
+		threads: map[threadKey]*threadState{}, chains: map[string]Chain{}, maxChains: mostChains,
 	}
 	if err := w.start(made); err != nil {
 		w.abandon()
@@ -268,14 +282,16 @@ func (w *Writer) resume(ctx context.Context) error {
 		(SELECT coalesce(max(id), 0) + 1 FROM event_chunks),
 		(SELECT coalesce(sum(length(data) / %d + 1), 0) * %d FROM event_chunks),
 		coalesce((SELECT seq + n FROM event_chunks WHERE node = ? ORDER BY id DESC LIMIT 1), 1),
-		(SELECT coalesce(max(second), 0) FROM call_stats),
-		(SELECT coalesce(max(minute), -60) FROM call_stats_minute)`, pageRoom, pageSize), w.opts.Node).
-		Scan(&w.nextID, &w.chunkBytes, &w.openSeq, &w.newest, &lastMinute)
+		(SELECT max(coalesce((SELECT max(second) FROM call_stats), 0), coalesce((SELECT max(second) FROM ledger), 0))),
+		(SELECT max(coalesce((SELECT max(minute) FROM call_stats_minute), -60), coalesce((SELECT max(minute) FROM ledger_minute), -60))),
+		(SELECT count(*) FROM causal_chains)`, pageRoom, pageSize), w.opts.Node).
+		Scan(&w.nextID, &w.chunkBytes, &w.openSeq, &w.newest, &lastMinute, &w.chainCount)
 	if err != nil {
 		return err
 	}
 	// Minutes that were not over, or not yet rolled up when the writer died.
-	rows, err := w.conn.QueryContext(ctx, "SELECT DISTINCT second / 60 * 60 FROM call_stats WHERE second >= ?", lastMinute+60)
+	rows, err := w.conn.QueryContext(ctx, `SELECT second / 60 * 60 FROM call_stats WHERE second >= ?1
+		UNION SELECT second / 60 * 60 FROM ledger WHERE second >= ?1 UNION SELECT second / 60 * 60 FROM waits WHERE second >= ?1`, lastMinute+60)
 	if err != nil {
 		return err
 	}
