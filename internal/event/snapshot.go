@@ -8,4 +8,7 @@ type Snapshot struct {
 	MemAvail int64   // MiB
 	Swap     int64   // MiB used
 	Load     float64 // one-minute load average
+
+	PSICPU, PSIMem, PSIIO float64   // percent of the time in which some task waited for it; -1 unknown
+	Cores                 []float64 // percent of each core, by its number; -1 unknown
 }
