@@ -46,7 +46,7 @@ func (t *throttleCounter) step(now throttled, known bool) {
 // parseThrottle reads cpu.stat of either version.
 func parseThrottle(b []byte) (t throttled, known bool) {
 	for line := range bytes.Lines(b) {
-		switch name, n := keyValue(line); name {
+		switch name, n := keyValue(line); string(name) {
 		case "nr_throttled":
 			t.periods, known = uint64(n), true
 		case "throttled_time":
@@ -58,9 +58,9 @@ func parseThrottle(b []byte) (t throttled, known bool) {
 	return t, known
 }
 
-func keyValue(line []byte) (name string, n int64) {
+func keyValue(line []byte) (name []byte, n int64) {
 	k, v, _ := bytes.Cut(line, []byte(" "))
-	return string(k), number(v)
+	return k, number(v)
 }
 
 // number reads one number, 0 if it is none. "max" is no limit, and so is
@@ -131,7 +131,7 @@ func (c *groups) memoryV2(g *group) (m CgroupMemory, known bool) {
 	}
 	b := c.read(g, "memory.events")
 	for line := range bytes.Lines(b) {
-		switch name, n := keyValue(line); name {
+		switch name, n := keyValue(line); string(name) {
 		case "high":
 			m.High = n
 		case "max":
@@ -155,7 +155,7 @@ func (c *groups) memoryV1(g *group) (m CgroupMemory, known bool) {
 		m.Max, known = number(b), true
 	}
 	for line := range bytes.Lines(c.read(g, "memory.oom_control")) {
-		if name, n := keyValue(line); name == "oom_kill" {
+		if name, n := keyValue(line); string(name) == "oom_kill" {
 			m.OOMKills = n
 		}
 	}
