@@ -45,7 +45,7 @@ func (a *Async) Take(b *Batch) error {
 	c := *b
 	c.Processes, c.Life, c.Calls = slices.Clone(b.Processes), slices.Clone(b.Life), slices.Clone(b.Calls)
 	c.Ledger, c.Pairs = slices.Clone(b.Ledger), slices.Clone(b.Pairs)
-	c.Snapshots, c.Steps = slices.Clone(b.Snapshots), slices.Clone(b.Steps)
+	c.Snapshots, c.Steps, c.GPU = slices.Clone(b.Snapshots), slices.Clone(b.Steps), slices.Clone(b.GPU)
 	c.Events = nil
 	if a.waiting+len(b.Events) > a.limit {
 		for i := range b.Events {
@@ -68,7 +68,7 @@ func (a *Async) Take(b *Batch) error {
 }
 
 func (b *Batch) empty() bool {
-	return !b.Last && len(b.Events)+len(b.Processes)+len(b.Life)+len(b.Calls)+len(b.Ledger)+len(b.Pairs)+len(b.Snapshots)+len(b.Steps) == 0
+	return !b.Last && len(b.Events)+len(b.Processes)+len(b.Life)+len(b.Calls)+len(b.Ledger)+len(b.Pairs)+len(b.Snapshots)+len(b.Steps)+len(b.GPU) == 0
 }
 
 func (a *Async) takeSpare() []event.Event {
