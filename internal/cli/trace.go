@@ -17,12 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/probe"
 	"ingero/internal/proc"
 	"ingero/internal/query"
-	"ingero/internal/sysinfo"
 )
 
 // traceOptions is the command line of trace.
@@ -290,31 +288,6 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 		return t.command.result(ctx)
 	}
 	return err
-}
-
-// snapshots returns a function that adds the machine's state to a batch, and
-// keeps the clock in step.
-func (t *tracer) snapshots() func(*pipeline.Batch) error {
-	sampler := sysinfo.NewSampler("", nil)
-	filter := sysinfo.Deadband{Percent: t.plan.deadband, Heartbeat: t.plan.heartbeat}
-	return func(b *pipeline.Batch) error {
-		if step, err := t.probe.Clock().Sync(); err != nil {
-			return err
-		} else if step != 0 {
-			t.status.say("the wall clock was stepped by %s; times follow it", time.Duration(step))
-			b.Steps = append(b.Steps, pipeline.ClockStep{At: time.Now().UnixNano(), Delta: step})
-		}
-		s, err := sampler.Sample()
-		if err != nil {
-			return nil // no CPU time has passed, or /proc is odd: next second
-		}
-		if filter.Keep(s) {
-			b.Snapshots = append(b.Snapshots, event.Snapshot{
-				Time: s.Time.UnixNano(), CPU: s.CPU, Mem: s.Mem, MemAvail: s.MemAvail, Swap: s.Swap, Load: s.Load,
-			})
-		}
-		return nil
-	}
 }
 
 // isTerminal reports whether w is a terminal that can hold the live screen.

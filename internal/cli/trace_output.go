@@ -68,6 +68,9 @@ func (o *output) summary(b *pipeline.Batch) {
 	}
 	var calls, launches uint64
 	for _, c := range b.Calls {
+		if !c.Op.IsCall() {
+			continue
+		}
 		n := c.Hist.Count() - c.Nested
 		calls += n
 		if c.Op.Class() == event.Launch {

@@ -160,11 +160,13 @@ func (t *tracer) run(ctx context.Context) error {
 	if t.recorder != nil {
 		sinks = append(sinks, t.recorder.queue)
 	}
+	each := newSecond(t)
+	defer each.close()
 	done := make(chan error, 1)
 	go func() {
 		done <- pipeline.Run(until, pipeline.Config{
 			Source: quietSource{t.probe, t, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
-			EverySecond: t.snapshots(), Now: time.Now, Known: t.known(), Ready: t.resume,
+			EverySecond: each.add, Now: time.Now, Known: t.known(), Ready: t.resume,
 		})
 	}()
 	out.show(until, quit) // returns at once unless there is a screen

@@ -192,6 +192,8 @@ func host(v pipeline.View, col paint) []string {
 		detail := map[string][2]string{
 			"process_exec": {"program started", "programs started"}, "process_exit": {"process exited", "processes exited"},
 			"process_fork": {"process created", "processes created"},
+			"cpu_throttle": {"period held back by a CPU quota", "periods held back by a CPU quota"},
+			"major_fault":  {"page fault read from a disk", "page faults read from a disk"},
 		}[h.Op.String()]
 		t.add(h.Op.String(), thousands(h.Count), plural(int(h.Count), detail[0], detail[1]))
 	}

@@ -84,8 +84,10 @@ type Config struct {
 	Alive func(event.Process) bool
 	// Ended is called when the last thread of a traced process has ended.
 	Ended func(Process)
-	// EverySecond may add to the batch; nil if there is nothing to add.
-	EverySecond func(*Batch) error
+	// EverySecond may add to the batch, which counts the second that has
+	// passed, what it knows of the processes that live; nil if there is
+	// nothing to add.
+	EverySecond func(b *Batch, living []event.Process) error
 	Now         func() time.Time
 }
 
@@ -153,7 +155,7 @@ func (l *loop) step(deadline time.Time) error {
 		}
 		l.Source.SetPolicy()
 		if l.EverySecond != nil {
-			if err := l.EverySecond(&l.batch); err != nil {
+			if err := l.EverySecond(&l.batch, l.living()); err != nil {
 				return err
 			}
 		}
@@ -163,6 +165,17 @@ func (l *loop) step(deadline time.Time) error {
 	}
 	l.enrich()
 	return l.hand()
+}
+
+// living returns the processes that have not ended, in no order.
+func (l *loop) living() []event.Process {
+	all := make([]event.Process, 0, len(l.procs))
+	for _, p := range l.procs {
+		if p.Ended == 0 && p.described {
+			all = append(all, p.Process.Process)
+		}
+	}
+	return all
 }
 
 func (l *loop) hand() error {

@@ -58,11 +58,13 @@ func (w *Window) Take(b *Batch) error {
 			w.host[e.Op]++
 		}
 	}
-	if len(b.Calls) > 0 {
-		w.latest = w.now()
-	}
 	for i := range b.Calls {
 		c := &b.Calls[i]
+		if !c.Op.IsCall() {
+			w.host[c.Op] += c.Hist.Count()
+			continue
+		}
+		w.latest = w.now()
 		w.callers[c.PID] = true
 		if start := w.procs[c.PID].Start; start != 0 && (w.first == 0 || start < w.first) {
 			w.first = start

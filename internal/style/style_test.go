@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"internal/event":    {},
 	"internal/stats":    {"internal/event"},
 	"internal/proc":     {"internal/event"},
-	"internal/sysinfo":  {"internal/event"},
+	"internal/sysinfo":  {"internal/event", "internal/stats"},
 	"internal/check":    {"internal/event", "internal/proc", "internal/sysinfo"},
 	"internal/pipeline": {"internal/event", "internal/stats"},
 	"internal/store":    {"internal/event", "internal/stats"},

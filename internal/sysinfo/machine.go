@@ -145,11 +145,9 @@ func field(text, name string) string {
 
 // askSMI asks nvidia-smi, if there is one, for what only the driver knows.
 func askSMI(ctx context.Context) (gpus []GPU, driver string) {
-	path, err := exec.LookPath("nvidia-smi")
-	if err != nil {
-		if path = "/usr/lib/wsl/lib/nvidia-smi"; !exists(path) {
-			return nil, ""
-		}
+	path := findSMI()
+	if path == "" {
+		return nil, ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, smiLimit)
 	defer cancel()

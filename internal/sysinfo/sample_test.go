@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func write(t *testing.T, root string, files map[string]string) {
@@ -50,15 +52,48 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Sample{Time: now, CPU: 50, Mem: 75, MemAvail: 3906, Swap: 1024, Load: 3.25, cores: 2, total: 15625}
-	if got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
+	want := Sample{
+		Time: now, CPU: 50, Cores: []float64{50, 50}, Mem: 75, MemAvail: 3906, Swap: 1024, Load: 3.25,
+		PSICPU: -1, PSIMem: -1, PSIIO: -1, cores: 2, total: 15625,
+	}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(Sample{})); d != "" {
+		t.Error(d)
 	}
 	for file, bad := range map[string]string{"stat": "nothing\n", "loadavg": "", "meminfo": ""} {
 		write(t, root, map[string]string{"stat": stat(230, 5, 60, 940, 60, 1, 2, 2), "loadavg": "1 1 1", "meminfo": meminfo, file: bad})
 		if got, err := NewSampler(root, nil).Sample(); err == nil {
 			t.Errorf("%s %q: got %+v", file, bad, got)
 		}
+	}
+}
+
+const some = "some avg10=1.00 avg60=0.00 avg300=0.00 total=%d\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
+
+func TestPressureAndCores(t *testing.T) {
+	root := t.TempDir()
+	cores := func(a, b, c string) string { return "cpu  1" + a[1:] + " 9\ncpu0 " + a + "\n" + b + "cpu2 " + c + "\n" }
+	write(t, root, map[string]string{
+		"stat": cores("10 0 0 100 0 0 0 0", "cpu1 5 0 0 5 0 0 0 0\n", "0 0 0 100 100 0 0 0"), "meminfo": meminfo, "loadavg": "1 1 1\n",
+		"pressure/cpu": fmt.Sprintf(some, 1_000_000), "pressure/memory": fmt.Sprintf(some, 50),
+	})
+	now := time.Unix(1700000000, 0)
+	s := NewSampler(root, func() time.Time { return now })
+	now = now.Add(2 * time.Second)
+	// Core 1 went offline; core 2 waits for a disk and loses the rest of its time to another machine.
+	write(t, root, map[string]string{
+		"stat":         cores("85 0 0 125 0 0 0 0", "", "0 0 0 100 140 0 0 60"),
+		"pressure/cpu": fmt.Sprintf(some, 1_500_000), "pressure/memory": fmt.Sprintf(some, 9_000_000), "pressure/io": fmt.Sprintf(some, 1),
+	})
+	got, err := s.Sample()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{75, -1, 60}, got.Cores); d != "" || got.cores != 2 {
+		t.Errorf("%d cores: %s", got.cores, d)
+	}
+	// A quarter of the time; more than all of it cannot be; not measured before.
+	if got.PSICPU != 25 || got.PSIMem != 100 || got.PSIIO != -1 {
+		t.Errorf("pressure %g %g %g", got.PSICPU, got.PSIMem, got.PSIIO)
 	}
 }
 
@@ -108,6 +143,11 @@ func TestDeadband(t *testing.T) {
 		"swap, in percent of memory": {Deadband{Percent: 5}, []step{
 			{base, true}, {with(func(s *Sample) { s.Swap = 500 }), false}, {with(func(s *Sample) { s.Swap = 501 }), true},
 		}},
+		"pressure": {Deadband{Percent: 5}, []step{
+			{base, true}, {with(func(s *Sample) { s.PSIMem = 4 }), false}, {with(func(s *Sample) { s.PSIMem = 6 }), true},
+			{with(func(s *Sample) { s.PSIMem, s.PSIIO = 6, 6 }), true}, {with(func(s *Sample) { s.PSIMem, s.PSIIO, s.PSICPU = 6, 6, 6 }), true},
+		}},
+		"a single core":                     {Deadband{Percent: 5}, []step{{base, true}, {with(func(s *Sample) { s.Cores = []float64{100} }), false}}},
 		"exactly the threshold is not more": {Deadband{Percent: 5}, []step{{base, true}, {with(func(s *Sample) { s.CPU = 55 }), false}}},
 		"heartbeat":                         {Deadband{Percent: 5, Heartbeat: 2 * time.Second}, []step{{base, true}, {base, false}, {base, true}, {base, false}, {base, true}}},
 	} {
