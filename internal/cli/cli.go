@@ -32,6 +32,7 @@ func OSEnv() *Env {
 var commands = []func(*Env) *cobra.Command{
 	checkCommand,
 	traceCommand,
+	explainCommand,
 	queryCommand,
 	demoCommand,
 	versionCommand,

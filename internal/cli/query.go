@@ -89,7 +89,7 @@ func runQuery(ctx context.Context, env *Env, o queryOptions) error {
 	}
 	why := ""
 	if filter.To == 0 {
-		if filter.From, filter.To, why, err = query.DefaultWindow(ctx, r, time.Now()); err != nil {
+		if filter.From, filter.To, why, err = query.DefaultWindow(ctx, r, time.Now(), time.Hour); err != nil {
 			return err
 		}
 	}

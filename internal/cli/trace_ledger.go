@@ -2,11 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
+	"ingero/internal/query"
 	"ingero/internal/rule"
 )
 
@@ -44,7 +43,7 @@ func ledger(v pipeline.View, col paint) []string {
 		lines = append(lines, fmt.Sprintf("  and %s more", plural(more, "thread", "threads")))
 	}
 	out := append([]string{"  " + col("bold", "Where The Time Went") + ", last 10 seconds"}, lines...)
-	return append(append(out, ""), tell(v, col)...)
+	return append(out, "")
 }
 
 func placeName(op event.Op) string {
@@ -54,42 +53,20 @@ func placeName(op event.Op) string {
 	return op.String()
 }
 
-// findings are the causes of lost time that can be told from the ledger of
-// the last minute, those that are over as well.
-func findings(v pipeline.View) []rule.Finding {
-	var all []rule.Finding
-	for _, pid := range slices.Sorted(maps.Keys(v.Seconds)) {
-		p := rule.Process{Process: event.Process{PID: pid}}
-		for _, live := range v.Processes {
-			if live.PID == pid {
-				p.Process = live.Process
-			}
-		}
-		for _, s := range v.Seconds[pid] {
-			p.Seconds = append(p.Seconds, rule.Second{At: s.At, Ledger: s.Ledger, Pairs: s.Pairs})
-			if p.Comm == "" && len(s.Ledger) > 0 {
-				p.Comm = s.Ledger[0].Comm // it has ended
-			}
-		}
-		all = append(all, rule.Find(p)...)
-	}
-	return all
-}
-
 // tell prints the findings of severity MEDIUM and above, and what to do.
-func tell(v pipeline.View, col paint) []string {
+func tell(chains []query.Chain, col paint) []string {
 	var out []string
-	for _, f := range findings(v) {
-		if f.Severity == rule.Low {
+	for _, c := range chains {
+		colour := map[string]string{string(rule.High): "red", string(rule.Medium): "yellow"}[c.Severity]
+		if colour == "" {
 			continue
 		}
-		state := "until " + f.End.Format("15:04:05")
-		if f.Ongoing {
-			state = "now"
+		state := "now"
+		if c.Ended != nil {
+			state = "until " + c.Ended.Local().Format("15:04:05")
 		}
-		colour := map[rule.Severity]string{rule.High: "red", rule.Medium: "yellow"}[f.Severity]
-		out = append(out, col(colour, fmt.Sprintf("  ⚠ [%s] %s, from %s %s", f.Severity, f.Summary, f.Start.Format("15:04:05"), state)))
-		for _, x := range f.Fixes {
+		out = append(out, col(colour, fmt.Sprintf("  ⚠ [%s] %s, from %s %s", c.Severity, printable(c.Cause.Summary), c.Started.Local().Format("15:04:05"), state)))
+		for _, x := range c.Fixes {
 			line := "      Fix: " + x.Text
 			if x.Command != "" {
 				line += ": " + x.Command

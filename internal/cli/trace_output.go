@@ -100,7 +100,7 @@ func (o *output) finish(ctx context.Context) {
 	if o.screen && colours(o.t.env) {
 		col = ansi
 	}
-	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, col, 0)...), "\n"))
+	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, o.t.analyst.findings(), col, 0)...), "\n"))
 	if r := o.t.recorder; r != nil && !o.t.plan.scratch {
 		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query -d %s'\n", r.path, r.path)
 	}

@@ -27,6 +27,7 @@ type tracer struct {
 	fs       proc.FS
 	probe    *probe.Probe
 	window   *pipeline.Window
+	analyst  *analyst
 	recorder *recorder
 	command  *command
 	found    discovery
@@ -156,7 +157,8 @@ func (t *tracer) run(ctx context.Context) error {
 		defer timer.Stop()
 	}
 	out := newOutput(t)
-	sinks := []pipeline.Sink{t.window, out}
+	t.analyst = newAnalyst(t)
+	sinks := []pipeline.Sink{t.window, t.analyst, out}
 	if t.recorder != nil {
 		sinks = append(sinks, t.recorder.queue)
 	}
@@ -299,7 +301,9 @@ func (r *recorder) Take(b *pipeline.Batch) error {
 	}
 	if len(b.Ledger)+len(b.Pairs) > 0 {
 		r.writer.Books(b.Second, b.Ledger, b.Pairs)
+		r.writer.Drained(b.Second, b.Wall)
 	}
+	r.incidents()
 	for _, s := range b.Snapshots {
 		r.writer.Snapshot(s)
 	}
@@ -312,6 +316,17 @@ func (r *recorder) Take(b *pipeline.Batch) error {
 		return r.writer.Flush()
 	}
 	return nil
+}
+
+// incidents takes over what the analyst found.
+func (r *recorder) incidents() {
+	chains, places := r.t.analyst.take()
+	for _, c := range chains {
+		r.writer.Chain(c)
+	}
+	for _, p := range places {
+		r.writer.Place(p)
+	}
 }
 
 // describe keeps the session's row up to date with what became known.

@@ -45,7 +45,7 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		s.size = m
 	case tickMsg:
 		v := s.t.window.View()
-		s.lines = append(s.t.header(v), body(v, s.col, s.size.Width)...)
+		s.lines = append(s.t.header(v), body(v, s.t.analyst.findings(), s.col, s.size.Width)...)
 		s.scroll(0)
 		return s, tick()
 	case tea.KeyPressMsg:

@@ -7,6 +7,7 @@ import (
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
+	"ingero/internal/query"
 	"ingero/internal/stats"
 )
 
@@ -71,13 +72,14 @@ func processList(procs []event.Process) string {
 }
 
 // body is the rest of the screen: system, calls, host.
-func body(v pipeline.View, col paint, width int) []string {
+func body(v pipeline.View, findings []query.Chain, col paint, width int) []string {
 	var out []string
 	if s := v.Snapshot; s.Time != 0 {
 		out = append(out, fmt.Sprintf("  System: CPU [%s] %.0f%% | Mem [%s] %.0f%% (%.1f GB free) | Load %.1f | Swap %d MB",
 			bar(s.CPU, col), s.CPU, bar(s.Mem, col), s.Mem, float64(s.MemAvail)/1024, s.Load, s.Swap), "")
 	}
 	out = append(out, ledger(v, col)...)
+	out = append(out, tell(findings, col)...)
 	for _, section := range []struct {
 		title  string
 		source event.Source

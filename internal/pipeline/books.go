@@ -15,59 +15,17 @@ const bookSeconds = 10
 type books struct {
 	stamp  [recentSeconds]int64
 	ledger [recentSeconds][]stats.Ledger
-	pairs  [recentSeconds][]stats.Pair
-}
-
-// Second is what the ledger says of one process in one second.
-type Second struct {
-	At     int64 // unix s
-	Ledger []stats.Ledger
-	Pairs  []stats.Pair
-}
-
-// seconds returns the seconds after since, in order, by process.
-func (k *books) seconds(since int64) map[uint32][]Second {
-	all := map[uint32][]Second{}
-	order := []int{}
-	for i, at := range k.stamp {
-		if at > since {
-			order = append(order, i)
-		}
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(k.stamp[a], k.stamp[b]) })
-	for _, i := range order {
-		mine := map[uint32]*Second{}
-		of := func(pid uint32) *Second {
-			if mine[pid] == nil {
-				mine[pid] = &Second{At: k.stamp[i]}
-			}
-			return mine[pid]
-		}
-		for _, l := range k.ledger[i] {
-			s := of(l.PID)
-			s.Ledger = append(s.Ledger, l)
-		}
-		for _, p := range k.pairs[i] {
-			s := of(p.PID)
-			s.Pairs = append(s.Pairs, p)
-		}
-		for pid, s := range mine {
-			all[pid] = append(all[pid], *s)
-		}
-	}
-	return all
 }
 
 func (k *books) take(b *Batch) {
-	if len(b.Ledger)+len(b.Pairs) == 0 {
+	if len(b.Ledger) == 0 {
 		return
 	}
 	i := b.Second % recentSeconds
 	if k.stamp[i] != b.Second {
-		k.stamp[i], k.ledger[i], k.pairs[i] = b.Second, nil, nil
+		k.stamp[i], k.ledger[i] = b.Second, nil
 	}
 	k.ledger[i] = append(k.ledger[i], b.Ledger...)
-	k.pairs[i] = append(k.pairs[i], b.Pairs...)
 }
 
 // Cell is the time one thread spent at one place in one state.

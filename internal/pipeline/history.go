@@ -17,7 +17,16 @@ type History struct {
 	procs     map[uint32]*past
 	gpus      []event.GPUSample
 	snapshots []event.Snapshot
+	slow      map[slowKey]event.Event
 	newest    int64
+}
+
+// slowKey: of each operation of a process the slowest event of each second is
+// kept.
+type slowKey struct {
+	second int64
+	pid    uint32
+	op     event.Op
 }
 
 // past is one process in memory.
@@ -34,7 +43,9 @@ const (
 )
 
 // NewHistory returns an empty history.
-func NewHistory() *History { return &History{procs: map[uint32]*past{}} }
+func NewHistory() *History {
+	return &History{procs: map[uint32]*past{}, slow: map[slowKey]event.Event{}}
+}
 
 // Take adds a batch.
 func (h *History) Take(b *Batch) error {
@@ -55,6 +66,12 @@ func (h *History) Take(b *Batch) error {
 			s.Calls[k].Add(c)
 		} else {
 			s.Calls = append(s.Calls, *c) // its histogram is nobody else's
+		}
+	}
+	for i := range b.Events {
+		e := &b.Events[i]
+		if k := (slowKey{e.Start / 1e9, e.PID, e.Op}); e.Dur > h.slow[k].Dur {
+			h.slow[k] = *e
 		}
 	}
 	h.books(b)
@@ -144,6 +161,11 @@ func (h *History) prune() {
 			delete(h.procs, pid)
 		}
 	}
+	for k := range h.slow {
+		if k.second < oldest {
+			delete(h.slow, k)
+		}
+	}
 	h.gpus = slices.DeleteFunc(h.gpus, func(g event.GPUSample) bool { return g.Time < oldest*1e9 })
 	h.snapshots = slices.DeleteFunc(h.snapshots, func(s event.Snapshot) bool { return s.Time < oldest*1e9 })
 }
@@ -174,6 +196,21 @@ func (h *History) Snapshots(from, to int64) []event.Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(h.snapshots), func(s event.Snapshot) bool { return s.Time < from || s.Time >= to })
+}
+
+// Slowest returns the slowest events of an operation of a process from one
+// time up to another, unix ns, at most one for each second; the slowest first.
+func (h *History) Slowest(pid uint32, op event.Op, from, to int64, limit int) []event.Event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []event.Event
+	for k, e := range h.slow {
+		if k.pid == pid && k.op == op && e.Start >= from && e.Start < to {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b event.Event) int { return cmp.Or(cmp.Compare(b.Dur, a.Dur), cmp.Compare(a.Start, b.Start)) })
+	return all[:min(limit, len(all))]
 }
 
 // Newest is the last second that is complete, unix s; 0: none yet.

@@ -384,8 +384,53 @@ func TestWindowSaysWhereTheTimeWent(t *testing.T) {
 	if sum < 0.999 || sum > 1.001 || got["cudaLaunchKernel runnable"] < 0.3 || got["cudaLaunchKernel runnable"] > 0.37 {
 		t.Errorf("shares %v add up to %g", got, sum)
 	}
-	seconds := v.Seconds[1]
-	if len(seconds) != 20 || seconds[0].At != 2000 || len(seconds[19].Ledger) != 3 || seconds[19].Pairs[0].OtherComm != "hog" {
-		t.Errorf("%d seconds of process 1, want 20 in order: %+v", len(seconds), seconds)
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	h := NewHistory()
+	hist := &stats.Histogram{}
+	hist.Add(5)
+	idle := stats.Ledger{PID: 1, TID: 2}
+	idle.NS[event.Lock] = uint64(time.Second)
+	busy := stats.Ledger{PID: 1, TID: 1, Place: launch}
+	busy.NS[event.Running] = uint64(time.Second)
+	for second := int64(1); second <= 2000; second++ {
+		b := &Batch{
+			Second: second, Wall: 1e9, Ledger: []stats.Ledger{busy, idle}, Calls: []stats.Calls{{PID: 1, Op: launch, Hist: hist}},
+			Pairs:  []stats.Pair{{PID: 1, State: event.Runnable, OtherPID: 9, NS: 300, Count: 3}},
+			Events: []event.Event{{Start: second * 1e9, Dur: second % 100, PID: 1, Op: launch}, {Start: second * 1e9, Dur: 1, PID: 1, Op: launch}},
+		}
+		if err := h.Take(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := h.Processes()
+	if len(all) != 1 || len(all[0].Seconds) != mostSeconds+1 {
+		t.Fatalf("%d processes, %d seconds", len(all), len(all[0].Seconds))
+	}
+	s := all[0].Seconds[mostSeconds]
+	if s.At != 2000 || s.Wall != 1e9 || len(s.Ledger) != 1 || len(s.Calls) != 1 || len(s.Pairs) != 1 {
+		t.Errorf("the newest second is %+v", s)
+	}
+	if slow := h.Slowest(1, launch, 1900e9, 2000e9, 2); len(slow) != 2 || slow[0].Start != 1999e9 || slow[0].Dur != 99 {
+		t.Errorf("slowest are %+v", slow)
+	}
+	if len(h.slow) > mostSeconds+1 {
+		t.Errorf("%d slow events are kept", len(h.slow))
+	}
+	// A process that ended is forgotten once its seconds are.
+	gone := Process{Process: event.Process{PID: 1, Start: 5}, Ended: 2000e9}
+	if err := h.Take(&Batch{Processes: []Process{gone}}); err != nil {
+		t.Fatal(err)
+	}
+	for second := int64(2001); second < 2700; second++ {
+		other := busy
+		other.PID = 3
+		if err := h.Take(&Batch{Second: second, Ledger: []stats.Ledger{other}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := h.Processes(); len(all) != 1 || all[0].PID != 3 {
+		t.Errorf("%d processes are kept", len(all))
 	}
 }

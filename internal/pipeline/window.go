@@ -161,8 +161,7 @@ type View struct {
 	Processes []Process // that made calls and live, by PID
 	Ended     int
 	Snapshot  event.Snapshot
-	Feeders   []Feeder            // where their time went in the last seconds, busiest first
-	Seconds   map[uint32][]Second // the ledger of the last minute, by process
+	Feeders   []Feeder // where their time went in the last seconds, busiest first
 	Calls     uint64
 	Recorded  uint64
 	Lost      uint64
@@ -189,7 +188,7 @@ func (w *Window) View() View {
 	defer w.mu.Unlock()
 	now := w.now().Unix()
 	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
-	v.Feeders, v.Seconds = w.books.view(now-bookSeconds), w.books.seconds(now-recentSeconds)
+	v.Feeders = w.books.view(now - bookSeconds)
 	recent := map[event.Op]*stats.Histogram{}
 	wall := min(w.wall(), recentSeconds*time.Second)
 	for k := range w.recent {

@@ -103,7 +103,7 @@ func ChainID(node, kind string, pid uint32, started time.Time) string {
 }
 
 // newChain tells a finding as a chain, with the moments that show it.
-func newChain(ctx context.Context, s Books, f rule.Finding) (Chain, error) {
+func newChain(ctx context.Context, s Moments, f rule.Finding) (Chain, error) {
 	c := Chain{
 		ID: ChainID(f.Node, f.Kind, f.Process.PID, f.Start), Severity: string(f.Severity), Node: f.Node,
 		PID: f.Process.PID, Comm: f.Process.Comm, Started: f.Start.UTC(), Ongoing: f.Ongoing,
@@ -154,7 +154,7 @@ const momentsShown = 3
 
 // timeline gathers what shows a finding: the machine when it began, the
 // culprits, the slowest calls, the end.
-func timeline(ctx context.Context, s Books, f rule.Finding) ([]Moment, error) {
+func timeline(ctx context.Context, s Moments, f rule.Finding) ([]Moment, error) {
 	out := []Moment{}
 	from, to := f.Start.UnixNano(), f.End.UnixNano()
 	snaps, err := s.Snapshots(ctx, store.Filter{From: from, To: to})
@@ -189,7 +189,7 @@ func timeline(ctx context.Context, s Books, f rule.Finding) ([]Moment, error) {
 	return out, nil
 }
 
-func slowest(ctx context.Context, s Books, f rule.Finding, from, to int64) ([]Moment, error) {
+func slowest(ctx context.Context, s Moments, f rule.Finding, from, to int64) ([]Moment, error) {
 	filter := store.Filter{From: from, To: to, PIDs: []uint32{f.Process.PID}}
 	op := f.Symptom.Op
 	if op == 0 {

@@ -15,14 +15,13 @@ import (
 // Books is a Source that knows where the time went.
 type Books interface {
 	Source
+	Moments
 	// Books returns the processes of the window with what they did in each second.
 	Books(ctx context.Context, f store.Filter) ([]stats.Process, error)
 	// GPU returns what the driver said of the devices.
 	GPU(ctx context.Context, f store.Filter) ([]event.GPUSample, error)
-	// Snapshots returns the state of the machine.
-	Snapshots(ctx context.Context, f store.Filter) ([]event.Snapshot, error)
-	// Slowest returns the events of the window that took longest, at most limit.
-	Slowest(ctx context.Context, f store.Filter, limit int) ([]store.Stored, error)
+	// Places returns where processes ran that took time from traced ones.
+	Places(ctx context.Context) (map[uint32]store.Place, error)
 }
 
 // SchemaExplain names the form of Explanation.
@@ -100,16 +99,9 @@ func Explain(ctx context.Context, s Books, p ExplainParams) (*Explanation, error
 	if err != nil {
 		return nil, err
 	}
-	findings := rule.Find(*w)
-	for _, f := range findings {
-		if !wanted(p.PIDs, f.Process.PID) {
-			continue
-		}
-		c, err := newChain(ctx, s, f)
-		if err != nil {
-			return nil, err
-		}
-		e.Chains = append(e.Chains, c)
+	var findings []rule.Finding
+	if e.Chains, findings, err = Judge(ctx, *w, s, p.PIDs); err != nil {
+		return nil, err
 	}
 	for i := range w.Processes {
 		if q := &w.Processes[i]; wanted(p.PIDs, q.PID) {
@@ -135,7 +127,11 @@ func readWindow(ctx context.Context, s Books, f store.Filter) (*rule.Window, err
 	if w.Processes, err = s.Books(ctx, f); err != nil {
 		return nil, err
 	}
-	w.GPU, err = s.GPU(ctx, f)
+	if w.GPU, err = s.GPU(ctx, f); err != nil {
+		return nil, err
+	}
+	places, err := s.Places(ctx)
+	w.Place = func(pid uint32) (cgroup, container string) { return places[pid].Cgroup, places[pid].Container }
 	return w, err
 }
 

@@ -180,7 +180,7 @@ func TestDefaultWindow(t *testing.T) {
 		{"no sessions", fake{oldest: at(10), newest: at(5000)}, at(10), at(5000) + 1, "the last session"},
 	}
 	for _, c := range cases {
-		from, to, why, err := DefaultWindow(context.Background(), &c.f, now)
+		from, to, why, err := DefaultWindow(context.Background(), &c.f, now, time.Hour)
 		if err != nil || from != c.from || to != c.to || !strings.Contains(why, c.why) {
 			t.Errorf("%s: got %d %d %q %v, want %d %d %q", c.name, from, to, why, err, c.from, c.to, c.why)
 		}

@@ -17,16 +17,16 @@ type Timed interface {
 }
 
 // DefaultWindow is what to answer about when the user does not say: the last
-// hour, or, if nothing is that recent, the last session of every node. Why
-// says so in words.
-func DefaultWindow(ctx context.Context, s Timed, now time.Time) (from, to int64, why string, err error) {
+// hour or whatever span is asked for, or, if nothing is that recent, the last
+// session of every node. Why says so in words.
+func DefaultWindow(ctx context.Context, s Timed, now time.Time, span time.Duration) (from, to int64, why string, err error) {
 	oldest, newest, err := s.Span(ctx)
 	if err != nil {
 		return 0, 0, "", err
 	}
-	hour := now.Add(-time.Hour).UnixNano()
-	if newest >= hour || newest == 0 {
-		return hour, now.UnixNano(), "the last hour", nil
+	recent := now.Add(-span).UnixNano()
+	if newest >= recent || newest == 0 {
+		return recent, now.UnixNano(), "the last " + spanName(span), nil
 	}
 	sessions, err := s.Sessions(ctx)
 	if err != nil {
@@ -48,5 +48,22 @@ func DefaultWindow(ctx context.Context, s Timed, now time.Time) (from, to int64,
 	if len(last) > 1 {
 		why = fmt.Sprintf("the last session of each of %d nodes", len(last))
 	}
-	return from, newest + 1, why + "; nothing was recorded in the last hour", nil
+	return from, newest + 1, why + "; nothing was recorded in the last " + spanName(span), nil
+}
+
+func spanName(d time.Duration) string {
+	if d == time.Hour {
+		return "hour"
+	}
+	return fmt.Sprintf("%.0f minutes", d.Minutes())
+}
+
+// LastEvents is the time from the n-th newest event to the newest.
+func LastEvents(ctx context.Context, s Source, f store.Filter, n int) (from, to int64, err error) {
+	events, err := s.Events(ctx, f, n)
+	if err != nil || len(events) == 0 {
+		return 0, 1, err
+	}
+	last := events[len(events)-1]
+	return events[0].Start, last.Start + last.Dur + 1, nil
 }

@@ -22,10 +22,9 @@ func harmful(s *slot, place event.Class) float64 {
 		blocked += float64(c[state].ns)
 	}
 	spin := running / max(running+blocked, 1)
-	waits := float64(max(c[event.Runnable].count, 1))
 	calls := float64(s.count(place))
 	share := waited / (waited + running + blocked)
-	bound := min(waited, calls*share*waited/waits/2)
+	bound := min(waited, calls*share*float64(c[event.Runnable].max)/2)
 	return waited*(1-spin) + spin*bound
 }
 
@@ -99,10 +98,8 @@ func tellContention(j *job, f *Finding) {
 		return
 	}
 	c := f.Culprits[0]
-	if f.Process.Container != "" || j.window.containerOf(c.PID) != "" {
-		if other := j.window.containerOf(c.PID); other != f.Process.Container && other != "" {
-			f.Kind = "noisy_neighbor"
-		}
+	if c.Container != "" && c.Container != f.Process.Container {
+		f.Kind = "noisy_neighbor"
 	}
 	f.Summary = fmt.Sprintf("%s ran where %s wanted to: %s lost", c.name(), f.Process.Comm, f.lost())
 	f.Fixes = []Fix{

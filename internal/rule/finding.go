@@ -112,7 +112,7 @@ func (j *job) finding(x *incident) (Finding, bool) {
 	r := rules[x.rule]
 	f := newFinding(j.Process, r.kind, x.from, x.to)
 	f.slots, f.span = x.slots, x.span
-	f.Ongoing = x.to >= j.slots[len(j.slots)-1].At+1 && j.Ended == 0
+	f.Ongoing = x.to > j.slots[len(j.slots)-1].At && j.Ended == 0
 	lost := x.lost * x.fit
 	f.LostNS, f.Share = uint64(lost), min(lost/max(x.span, 1), 1)
 	switch damped := lost / max(x.span, float64(shortest)); {
@@ -125,7 +125,7 @@ func (j *job) finding(x *incident) (Finding, bool) {
 	default:
 		return f, false
 	}
-	f.Culprits = x.culprits()
+	f.Culprits = x.culprits(j.window)
 	j.compareRates(&f, x)
 	r.tell(j, &f)
 	if f.Symptom.Op == 0 {

@@ -48,7 +48,7 @@ func (j *job) incidents() []*incident {
 				now = &incident{rule: r, from: s.At}
 				all = append(all, now)
 			}
-			now.to = s.At + 1
+			now.to = s.At + max(s.Span, 1)
 			now.slots = append(now.slots, s)
 			now.lost += lost
 		}
@@ -89,7 +89,7 @@ func (j *job) weigh(x *incident) {
 
 // culprits adds up who took the time of an incident; the shares are of the
 // time lost.
-func (x *incident) culprits() []Culprit {
+func (x *incident) culprits(w *Window) []Culprit {
 	type key struct{ pid, tid uint32 }
 	sums := map[key]*Culprit{}
 	for _, s := range x.slots {
@@ -103,6 +103,7 @@ func (x *incident) culprits() []Culprit {
 	}
 	var all []Culprit
 	for _, c := range sums {
+		c.Cgroup, c.Container = w.place(c.PID)
 		all = append(all, *c)
 	}
 	all = gather(all)

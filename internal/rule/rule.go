@@ -22,9 +22,9 @@ type Window struct {
 	GPU       []event.GPUSample
 	From, To  int64 // unix s, From <= t < To; To 0 has no end
 
-	// Container tells which container a process that is not traced runs in;
-	// nil: not known.
-	Container func(pid uint32) string
+	// Place tells the cgroup and the container that a process which is not
+	// traced runs in, empty where that is not known; nil: nothing is known.
+	Place func(pid uint32) (cgroup, container string)
 
 	byPID map[uint32]*stats.Process
 	jobs  []*job
@@ -130,13 +130,13 @@ func Find(w Window) []Finding {
 // process returns a traced process; nil if it is not traced.
 func (w *Window) process(pid uint32) *stats.Process { return w.byPID[pid] }
 
-// containerOf is the container of any process; empty: none, or not known.
-func (w *Window) containerOf(pid uint32) string {
+// place is where any process runs; empty: not known.
+func (w *Window) place(pid uint32) (cgroup, container string) {
 	if p := w.process(pid); p != nil {
-		return p.Container
+		return "", p.Container
 	}
-	if w.Container == nil {
-		return ""
+	if w.Place == nil {
+		return "", ""
 	}
-	return w.Container(pid)
+	return w.Place(pid)
 }

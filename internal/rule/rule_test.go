@@ -41,7 +41,7 @@ var kinds = []string{
 //
 // and speaks of the process, and of the second or all the seconds, named
 // last. PLACE is a call or "between". Process 1 is python3, and there from the
-// start. Runnable time counts an interval for each 4 ms.
+// start. No interval is longer than 4 ms.
 func TestRules(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {
@@ -95,11 +95,11 @@ type parser struct {
 }
 
 func parse(text string) (*Window, error) {
-	p := &parser{w: &Window{Container: func(pid uint32) string {
+	p := &parser{w: &Window{Place: func(pid uint32) (string, string) {
 		if pid >= 900 { // by convention of the test data
-			return fmt.Sprintf("container%d", pid/100)
+			return "/pods", fmt.Sprintf("container%d", pid/100)
 		}
-		return ""
+		return "", ""
 	}}}
 	p.w.Processes = []stats.Process{{Process: event.Process{PID: 1, Comm: "python3", Rank: event.NoRank}}}
 	for line := range strings.Lines(text) {
@@ -218,7 +218,7 @@ func fill(s *stats.Second, pid uint32, w []string) error {
 		for i := 3; i+1 < len(w); i += 2 {
 			state := stateOf(w[i])
 			l.NS[state] = duration(w[i+1])
-			l.Count[state] = l.NS[state]/4e6 + 1
+			l.Max[state] = min(l.NS[state], 4e6)
 		}
 		s.Ledger = append(s.Ledger, l)
 	case "calls", "count":

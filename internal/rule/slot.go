@@ -13,7 +13,7 @@ const between = event.None
 
 // cell is the time that feeders spent at one place in one state.
 type cell struct {
-	ns, count uint64
+	ns, max uint64 // max is the longest single interval that ended
 }
 
 // slot is one second of a process, summed up over its feeders.
@@ -137,7 +137,7 @@ func (j *job) newSlot(second *stats.Second) *slot {
 		for state := range l.NS {
 			c := &s.cells[place][state]
 			c.ns += l.NS[state]
-			c.count += l.Count[state]
+			c.max = max(c.max, l.Max[state])
 		}
 		walls[l.TID] += l.Total()
 	}

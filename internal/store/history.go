@@ -131,6 +131,9 @@ func readBooks(ctx context.Context, c *readConn, f Filter, o BookOptions) ([]sta
 			p.Seconds = mergeSeconds(p.Seconds, s)
 		}
 	}
+	if err := h.measure(ctx, c, parts); err != nil {
+		return nil, err
+	}
 	var all []stats.Process
 	for _, p := range h.processes {
 		if len(p.Seconds) > 0 {
@@ -138,6 +141,27 @@ func readBooks(ctx context.Context, c *readConn, f Filter, o BookOptions) ([]sta
 		}
 	}
 	return all, nil
+}
+
+// measure says how long each second of the ledgers was.
+func (h *history) measure(ctx context.Context, c *readConn, parts []part) error {
+	for _, x := range parts {
+		if x.period != "second" {
+			continue
+		}
+		walls, err := readDrains(ctx, c, x.from, x.to)
+		if err != nil {
+			return err
+		}
+		for _, p := range h.processes {
+			for i := range p.Seconds {
+				if s := &p.Seconds[i]; s.At >= x.from && s.At < x.to && len(s.Ledger) > 0 {
+					s.Wall = walls[s.At]
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // narrow lets the engine skip the rows of other processes.

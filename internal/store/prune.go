@@ -151,7 +151,7 @@ func (w *Writer) dropStats(ctx context.Context) (freed int64, err error) {
 			unit, size    int64
 		}{
 			{t.calls, t.period, 1, rowBytes}, {t.ledger, t.period, 1, bookBytes}, {t.waits, t.period, 1, bookBytes},
-			{"system_snapshots", "timestamp", 1e9, 0}, {"gpu_samples", "timestamp", 1e9, 0},
+			{"drains", "second", 1, 0}, {"system_snapshots", "timestamp", 1e9, 0}, {"gpu_samples", "timestamp", 1e9, 0},
 		} {
 			res, err := w.exec(ctx, "DELETE FROM "+x.table+" WHERE "+x.column+" < ?", (minute+60)*x.unit)
 			if err != nil {
