@@ -21,7 +21,8 @@ func (w *Writer) writeBooks(ctx context.Context, ids map[processKey]int64, newes
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(w.threads), compareThreads) {
 		t := w.threads[k]
-		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?)", id(k.p), k.tid, t.comm, t.start); err != nil {
+		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?, ?)",
+			id(k.p), k.tid, t.comm, t.start, floorDiv(t.seen, 60)*60); err != nil {
 			return 0, nil, err
 		}
 	}
