@@ -32,8 +32,8 @@ type threadState struct {
 	start  int64
 	feeder bool
 	named  int64 // second in which a pair last named it
-	seen   int64
-	listed bool // in the table of threads, or about to be
+	seen   int64 // second in which it was last told apart
+	listed bool  // in the table of threads, or about to be
 }
 
 type threadKey struct {
@@ -138,7 +138,7 @@ func addLedger(sum, l *stats.Ledger) {
 // list keeps the name of a thread that is told apart.
 func (w *Writer) list(second int64, at threadKey, l *stats.Ledger) {
 	t := at.p.thread(at.tid)
-	if !t.listed || t.comm != l.Comm || t.start != l.Start {
+	if !t.listed || t.comm != l.Comm || t.start != l.Start || floorDiv(t.seen, 60) < floorDiv(second, 60) {
 		t.comm, t.start, t.listed = l.Comm, l.Start, true
 		w.threads[at] = t
 	}

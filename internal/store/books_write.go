@@ -21,7 +21,8 @@ func (w *Writer) writeBooks(ctx context.Context, ids map[processKey]int64, newes
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(w.threads), compareThreads) {
 		t := w.threads[k]
-		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?)", id(k.p), k.tid, t.comm, t.start); err != nil {
+		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO threads VALUES (?, ?, ?, ?, ?)",
+			id(k.p), k.tid, t.comm, t.start, floorDiv(t.seen, 60)*60); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -65,12 +66,17 @@ func (w *Writer) writeLedger(ctx context.Context, k ledgerKey, process int64, su
 	return nil
 }
 
+// summed is the sum of a stored column; unlike sum() it cannot fail.
+func summed(column string) string {
+	return fmt.Sprintf("CAST(min(total(%s), %d) AS INTEGER)", column, mostNS)
+}
+
 // rollBooks sums up the seconds of one minute, as rollMinute does for calls.
 func (w *Writer) rollBooks(ctx context.Context, minute int64) error {
 	for _, text := range []string{
-		`REPLACE INTO ledger_minute SELECT ?1, process, tid, source, op, state, sum(ns), sum(count), max(max_ns)
+		`REPLACE INTO ledger_minute SELECT ?1, process, tid, source, op, state, ` + summed("ns") + `, ` + summed("count") + `, max(max_ns)
 			FROM ledger WHERE second >= ?1 AND second < ?1 + 60 GROUP BY process, tid, source, op, state`,
-		`REPLACE INTO waits_minute SELECT ?1, process, tid, state, other_pid, other_tid, other_comm, sum(ns), sum(count)
+		`REPLACE INTO waits_minute SELECT ?1, process, tid, state, other_pid, other_tid, other_comm, ` + summed("ns") + `, ` + summed("count") + `
 			FROM waits WHERE second >= ?1 AND second < ?1 + 60 GROUP BY process, tid, state, other_pid, other_tid, other_comm`,
 	} {
 		if _, err := w.exec(ctx, text, minute); err != nil {

@@ -325,6 +325,7 @@ func (w *Writer) beginSession(ctx context.Context) error {
 	// The last thing a dead writer stored is the best known end.
 	if _, err := w.conn.ExecContext(ctx, `UPDATE sessions SET killed = 1, stopped_at = max(started_at, coalesce((SELECT max(t) FROM (
 			SELECT max(last_ns) AS t FROM event_chunks UNION ALL SELECT (max(second) + 1) * 1000000000 FROM call_stats
+			UNION ALL SELECT (max(second) + 1) * 1000000000 FROM ledger
 			UNION ALL SELECT max(timestamp) FROM system_snapshots)), 0))
 		WHERE stopped_at = 0`); err != nil {
 		return err

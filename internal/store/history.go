@@ -214,7 +214,7 @@ func planBooks(ctx context.Context, c *readConn, f Filter, o BookOptions, booked
 		b = min(floorDiv(to+59, 60)*60, rolled)
 	}
 	if !o.Minutes && length <= minutesFrom {
-		b = min(b, floorDiv(oldest+59, 60)*60)
+		b = min(b, floorDiv(oldest, 60)*60) // seconds are dropped by the whole minute
 	}
 	seconds := func(a, b int64) part { return part{"", "second", a, b} }
 	if a >= b {

@@ -163,6 +163,11 @@ func (w *Writer) dropStats(ctx context.Context) (freed int64, err error) {
 			}
 			freed += n * x.size
 		}
+		if t.period == "minute" {
+			if _, err := w.exec(ctx, "DELETE FROM threads WHERE seen <= ?", minute); err != nil {
+				return 0, err
+			}
+		}
 		return freed, nil
 	}
 	return 0, nil

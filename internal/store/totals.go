@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"ingero/internal/event"
@@ -293,7 +294,16 @@ func (r *Reader) Span(ctx context.Context) (oldest, newest int64, err error) {
 		text = "SELECT coalesce(min(timestamp - duration), 0), coalesce(max(timestamp), 0) FROM events"
 	}
 	err = r.do(ctx, func(ctx context.Context, c *readConn) error {
-		return c.QueryRowContext(ctx, text).Scan(&oldest, &newest)
+		has, err := tableColumns(ctx, c, "ledger")
+		if err != nil {
+			return err
+		}
+		all := text
+		if has["second"] && r.kind == kindOurs {
+			all = strings.TrimSuffix(text, ")") + ` UNION ALL SELECT min(second) * 1000000000, (max(second) + 1) * 1000000000 - 1 FROM ledger
+				UNION ALL SELECT min(minute) * 1000000000, NULL FROM ledger_minute)`
+		}
+		return c.QueryRowContext(ctx, all).Scan(&oldest, &newest)
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("find the time of the data: %w", err)

@@ -11,6 +11,7 @@ CREATE TABLE threads (
 	tid     INTEGER NOT NULL,
 	comm    TEXT NOT NULL,
 	start   INTEGER NOT NULL,
+	seen    INTEGER NOT NULL,                   -- the last minute it was told apart, unix seconds
 	PRIMARY KEY (process, tid)
 ) STRICT, WITHOUT ROWID;
 
