@@ -30,8 +30,10 @@ func Ops(ctx context.Context, s Source, p OpsParams) (*OpsAnswer, error) {
 		row := &totals.Rows[i]
 		op := newOp(row, p.PerProcess, totals.Sampled)
 		a.Ops = append(a.Ops, op)
-		a.Coverage.Calls += op.Count
-		a.Coverage.Recorded += op.Recorded
+		if row.Op.IsCall() {
+			a.Coverage.Calls += op.Count
+			a.Coverage.Recorded += op.Recorded
+		}
 		lost += row.Lost
 	}
 	if !totals.Sampled {
