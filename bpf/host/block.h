@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /* Block devices: requests of traced processes, and who else uses the device.
- * A request belongs to whoever handed it to the device; what the kernel does
- * on its own behalf, such as writing back a file's pages, belongs to nobody. */
+ * A request belongs to the task that made it, which need not be the one that
+ * hands it to the device when the scheduler says so. What the kernel does on
+ * its own behalf, such as writing back a file's pages, belongs to nobody. */
 #pragma once
 
 const volatile u32 row_block_read = NO_ROW;
@@ -19,7 +20,7 @@ const volatile u32 row_block_discard = NO_ROW;
 
 /* A request on its way. */
 struct request_state {
-	u64 start_ns;
+	u64 start_ns; /* when it was handed to the device; 0: not yet */
 	u64 cgroup;
 	u32 tgid, tid;
 	u32 bytes;
@@ -86,17 +87,17 @@ static __always_inline u32 row_of_request(u32 flags)
 	return NO_ROW; /* a flush, or a driver's own */
 }
 
-SEC("tp_btf/block_rq_issue")
-int BPF_PROG(block_issue, struct request *rq)
+/* Notes that the current task has made a request. */
+static __always_inline void make_request(struct request *rq, u64 start, u64 flags)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct request_state r = { .start_ns = bpf_ktime_get_ns(), .bytes = rq->__data_len };
+	struct request_state r = { .start_ns = start, .bytes = rq->__data_len };
 	u64 key = (u64)rq;
 	struct thread *th;
 
 	r.row = row_of_request(rq->cmd_flags);
 	if (r.row >= MAX_CALLS)
-		return 0;
+		return;
 	r.dev = device_of(rq);
 	if (!(task->flags & PF_KTHREAD)) {
 		r.tgid = task->tgid;
@@ -107,7 +108,39 @@ int BPF_PROG(block_issue, struct request *rq)
 		if (th)
 			r.cell = cell_of(th, task, r.row) + 1;
 	}
-	bpf_map_update_elem(&requests, &key, &r, BPF_ANY);
+	bpf_map_update_elem(&requests, &key, &r, flags);
+}
+
+SEC("tp_btf/block_io_start") /* Linux 6.5 */
+int BPF_PROG(block_start, struct request *rq)
+{
+	make_request(rq, 0, BPF_ANY);
+	return 0;
+}
+
+/* The best that older kernels have: into the scheduler's queue. */
+SEC("tp_btf/block_rq_insert")
+int BPF_PROG(block_insert, struct request *rq)
+{
+	u64 key = (u64)rq;
+
+	if (!bpf_map_lookup_elem(&requests, &key))
+		make_request(rq, 0, BPF_NOEXIST);
+	return 0;
+}
+
+SEC("tp_btf/block_rq_issue")
+int BPF_PROG(block_issue, struct request *rq)
+{
+	u64 key = (u64)rq, now = bpf_ktime_get_ns();
+	struct request_state *r = bpf_map_lookup_elem(&requests, &key);
+
+	if (!r) {
+		make_request(rq, now, BPF_ANY);
+		return 0;
+	}
+	r->start_ns = now;
+	r->bytes = rq->__data_len; /* others may have been merged into it */
 	return 0;
 }
 
@@ -163,7 +196,7 @@ int BPF_PROG(block_complete, struct request *rq, u8 error, u32 bytes)
 	if (bytes < rq->__data_len)
 		return 0; /* a part of it */
 	r = bpf_map_lookup_elem(&requests, &key);
-	if (!r)
+	if (!r || !r->start_ns)
 		return 0;
 	ns = now - r->start_ns;
 	add_rival(r, ns);

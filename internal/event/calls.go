@@ -70,7 +70,7 @@ type Info struct {
 	Name        string
 	Class       Class
 	Description string
-	Hooks       string // tracepoints of a kernel event, separated by spaces
+	Hooks       string // tracepoints of a kernel event; with ? where it can do without
 }
 
 var infoOf = func() map[Op]Info {

@@ -322,7 +322,9 @@ const (
 	bpfMapThreads             = "threads"
 	bpfMapWakers              = "wakers"
 	bpfProgBlockComplete      = "block_complete"
+	bpfProgBlockInsert        = "block_insert"
 	bpfProgBlockIssue         = "block_issue"
+	bpfProgBlockStart         = "block_start"
 	bpfProgCallEnter          = "call_enter"
 	bpfProgCallExit           = "call_exit"
 	bpfProgGroupReclaimBegin  = "group_reclaim_begin"
@@ -420,7 +422,9 @@ type bpfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
 	BlockComplete     *ebpf.ProgramSpec `ebpf:"block_complete"`
+	BlockInsert       *ebpf.ProgramSpec `ebpf:"block_insert"`
 	BlockIssue        *ebpf.ProgramSpec `ebpf:"block_issue"`
+	BlockStart        *ebpf.ProgramSpec `ebpf:"block_start"`
 	CallEnter         *ebpf.ProgramSpec `ebpf:"call_enter"`
 	CallExit          *ebpf.ProgramSpec `ebpf:"call_exit"`
 	GroupReclaimBegin *ebpf.ProgramSpec `ebpf:"group_reclaim_begin"`
@@ -616,7 +620,9 @@ type bpfVariables struct {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
 	BlockComplete     *ebpf.Program `ebpf:"block_complete"`
+	BlockInsert       *ebpf.Program `ebpf:"block_insert"`
 	BlockIssue        *ebpf.Program `ebpf:"block_issue"`
+	BlockStart        *ebpf.Program `ebpf:"block_start"`
 	CallEnter         *ebpf.Program `ebpf:"call_enter"`
 	CallExit          *ebpf.Program `ebpf:"call_exit"`
 	GroupReclaimBegin *ebpf.Program `ebpf:"group_reclaim_begin"`
@@ -640,7 +646,9 @@ type bpfPrograms struct {
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.BlockComplete,
+		p.BlockInsert,
 		p.BlockIssue,
+		p.BlockStart,
 		p.CallEnter,
 		p.CallExit,
 		p.GroupReclaimBegin,

@@ -31,8 +31,8 @@ func (cfg Config) skips(op event.Op) bool {
 // row, after those of the calls: its variable row_NAME. An operation whose
 // tracepoints this kernel lacks has none, which is a gap. What is left over,
 // programs for operations that are not counted, is removed.
-func (p *Probe) hostRows(spec *ebpf.CollectionSpec, cfg Config) error {
-	lacks := lacking(spec)
+func (p *Probe) hostRows(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error {
+	lacks := kernel.lacking(spec)
 	wanted, known := map[string]bool{}, map[string]bool{}
 	for _, h := range event.HostOps {
 		v := spec.Variables["row_"+h.Name]
@@ -40,9 +40,10 @@ func (p *Probe) hostRows(spec *ebpf.CollectionSpec, cfg Config) error {
 			continue // not ours to count
 		}
 		hooks := strings.Fields(h.Hooks)
-		missing := slices.DeleteFunc(slices.Clone(hooks), func(t string) bool { return !lacks[t] })
+		missing := slices.DeleteFunc(slices.Clone(hooks), func(t string) bool { return !lacks[t] }) // those with ? are not known
 		counted := !cfg.skips(h.ID) && len(missing) == 0
 		for _, t := range hooks {
+			t = strings.TrimSuffix(t, "?")
 			known[t] = true
 			wanted[t] = wanted[t] || counted
 		}
@@ -79,12 +80,15 @@ func hook(prog *ebpf.ProgramSpec) string {
 	return ""
 }
 
-// lacking lists the tracepoints of our programs that this kernel does not
-// have, or has with other arguments than we can read.
-func lacking(spec *ebpf.CollectionSpec) map[string]bool {
+// kernelTypes is what the running kernel says of itself. To read it takes a
+// tenth of a second: once is enough.
+type kernelTypes struct{ *btf.Spec }
+
+// lacking lists the tracepoints of our programs that the kernel does not have.
+func (k kernelTypes) lacking(spec *ebpf.CollectionSpec) map[string]bool {
 	lacks := map[string]bool{}
 	for _, prog := range spec.Programs {
-		if t := hook(prog); t != "" && tracepoint(t) == nil {
+		if t := hook(prog); t != "" && k.tracepoint(t) == nil {
 			lacks[t] = true
 		}
 	}
@@ -92,14 +96,10 @@ func lacking(spec *ebpf.CollectionSpec) map[string]bool {
 }
 
 // tracepoint returns the arguments of a tracepoint, the first of which is
-// not passed on to programs; nil if this kernel does not have it.
-func tracepoint(name string) []btf.FuncParam {
-	spec, err := btf.LoadKernelSpec()
-	if err != nil {
-		return nil
-	}
+// not passed on to programs; nil if the kernel does not have it.
+func (k kernelTypes) tracepoint(name string) []btf.FuncParam {
 	var t *btf.Typedef
-	if err := spec.TypeByName("btf_trace_"+name, &t); err != nil {
+	if err := k.TypeByName("btf_trace_"+name, &t); err != nil {
 		return nil
 	}
 	p, ok := btf.UnderlyingType(t.Type).(*btf.Pointer)
@@ -114,14 +114,14 @@ func tracepoint(name string) []btf.FuncParam {
 
 // switchTellsState reports whether the sched_switch tracepoint says in what
 // state the thread leaves (Linux 5.18); before that its own field must do.
-func switchTellsState() bool {
-	return len(tracepoint("sched_switch")) == 5 // context, preempt, prev, next, prev_state
+func (k kernelTypes) switchTellsState() bool {
+	return len(k.tracepoint("sched_switch")) == 5 // context, preempt, prev, next, prev_state
 }
 
 // victimIsTask reports whether the mark_victim tracepoint gets the task that
 // is killed (Linux 6.9), and not its number.
-func victimIsTask() bool {
-	args := tracepoint("mark_victim")
+func (k kernelTypes) victimIsTask() bool {
+	args := k.tracepoint("mark_victim")
 	if len(args) < 2 {
 		return false
 	}

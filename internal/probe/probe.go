@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -118,17 +119,22 @@ func (p *Probe) load(cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded programs: %w", err)
 	}
-	if err := p.hostRows(spec, cfg); err != nil {
+	types := btf.NewCache()
+	kernel, err := types.Kernel()
+	if err != nil {
+		return fmt.Errorf("read the kernel's types: %w", err)
+	}
+	if err := p.hostRows(spec, kernelTypes{kernel}, cfg); err != nil {
 		return err
 	}
-	if err := configure(spec, cfg); err != nil {
+	if err := configure(spec, kernelTypes{kernel}, cfg); err != nil {
 		return err
 	}
 	if !p.single {
 		spec.Programs["call_enter"].AttachType = ebpf.AttachTraceUprobeMulti
 		spec.Programs["call_exit"].AttachType = ebpf.AttachTraceUprobeMulti
 	}
-	if p.kernel, err = ebpf.NewCollection(spec); err != nil {
+	if p.kernel, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		return fmt.Errorf("load the programs into the kernel: %w", explain(err))
 	}
 	if err := p.kernel.Assign(&p.objs); err != nil {
@@ -147,7 +153,7 @@ func (p *Probe) load(cfg Config) error {
 }
 
 // configure writes the table and the options into read-only data.
-func configure(spec *ebpf.CollectionSpec, cfg Config) error {
+func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error {
 	var rows [event.MaxCalls]bpfCallSpec
 	for i, c := range cfg.Calls {
 		a := c.Args
@@ -187,8 +193,8 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
 
-		"switch_tells_state": switchTellsState(),
-		"victim_is_task":     victimIsTask(),
+		"switch_tells_state": kernel.switchTellsState(),
+		"victim_is_task":     kernel.victimIsTask(),
 	} {
 		v := spec.Variables[name]
 		if v == nil {
