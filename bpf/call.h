@@ -15,8 +15,35 @@ static __noinline struct thread *adopt_thread(struct task_struct *task, u32 row)
 		return NULL;
 	}
 	if (!th->since_ns)
-		open_books(th, bpf_ktime_get_ns(), RUNNING);
+		open_books(th, task, bpf_ktime_get_ns(), RUNNING);
 	return th;
+}
+
+/* A gap: a long time since the thread's last outermost call. It is counted,
+ * and recorded, as if it were a call. */
+#define GAP_NS 1000000
+const volatile u32 row_gap = NO_ROW;
+
+static __noinline void note_gap(struct thread *th, struct task_struct *task, u64 now)
+{
+	struct frame f = {};
+	struct cell *c;
+	u32 index;
+	u64 dur;
+
+	if (!th || !task || row_gap >= MAX_CALLS)
+		return;
+	f.row = row_gap;
+	f.start_ns = th->left_ns;
+	f.runnable_ns = th->left_runnable_ns;
+	f.blocked_ns = th->left_blocked_ns;
+	dur = now - f.start_ns;
+	index = cell_of(th, task, row_gap);
+	c = bpf_map_lookup_elem(&cells, &index);
+	if (!c)
+		return;
+	if (wanted(c, count(c, index, 0, dur, 0, 0), dur, 0, now))
+		record(c, th, &f, 0, dur, 0, 0);
 }
 
 SEC("uprobe")
@@ -73,33 +100,13 @@ int call_enter(struct pt_regs *ctx)
 	f->blocked_ns = th->blocked_ns;
 	now = bpf_ktime_get_ns(); /* last: our own work is not the call's */
 	f->start_ns = now;
-	if (!depth)
+	if (!depth) {
 		settle(th, task, now); /* so far it was between calls */
+		if (th->left_ns && now - th->left_ns >= GAP_NS)
+			note_gap(th, task, now);
+	}
 	th->depth = depth + 1;
 	return 0;
-}
-
-/* Counts one call and says if it is the slowest since user space last looked.
- * Counters are added to atomically even where they could be per CPU: a probe
- * can be preempted by another thread between load and store. */
-static __always_inline bool count(struct cell *c, u32 index, struct frame *f, u64 dur, s32 ret, u32 depth)
-{
-	struct bucket_row *b = bpf_map_lookup_elem(&buckets, &index);
-	u32 i = bucket_of(dur);
-
-	if (b && i < BUCKETS)
-		__sync_fetch_and_add(&b->count[i], 1);
-	__sync_fetch_and_add(&c->sum_ns, dur);
-	if (f->bytes)
-		__sync_fetch_and_add(&c->bytes, f->bytes);
-	if (depth)
-		__sync_fetch_and_add(&c->nested, 1);
-	if (ret)
-		__sync_fetch_and_add(&c->errors, 1);
-	if (dur <= c->max_ns)
-		return false;
-	c->max_ns = dur; /* a lost race leaves the highest bucket to tell */
-	return true;
 }
 
 SEC("uretprobe")
@@ -129,13 +136,18 @@ found:
 	if (!depth)
 		settle(th, task, now);
 	th->depth = depth;
+	if (!depth) {
+		th->left_ns = now;
+		th->left_runnable_ns = th->runnable_ns;
+		th->left_blocked_ns = th->blocked_ns;
+	}
 	dur = now - f->start_ns;
 	ret = PT_REGS_RC(ctx);
-	index = cell_of(th, tgid, row);
+	index = cell_of(th, task, row);
 	c = bpf_map_lookup_elem(&cells, &index);
 	if (!c)
 		return 0;
-	slowest = count(c, index, f, dur, ret, depth);
+	slowest = count(c, index, f->bytes, dur, ret, depth);
 	keep = wanted(c, slowest || !spec->sampled, dur, ret, now);
 	handle = f->handle;
 	if (spec->out && !ret && (keep || spec->new_ctx))

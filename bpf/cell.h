@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
-/* Exact counts: one cell and one row of buckets per {process, call}. Both maps
+/* Exact counts: one cell and one row of buckets per {process, call} and per
+ * {process, operation of the host}. Both maps
  * are mapped into user space, which reads them without a system call. */
 #pragma once
 
@@ -46,10 +47,9 @@ struct {
 	__type(value, u32);
 } free_cells SEC(".maps");
 
-static __noinline u32 take_cell(u32 tgid, u32 row)
+static __noinline u32 take_cell(u32 tgid, u32 row, u64 start_boottime)
 {
 	struct cell_key key = { .tgid = tgid, .row = row };
-	struct task_struct *task = bpf_get_current_task_btf();
 	u32 *known = bpf_map_lookup_elem(&cell_index, &key), index;
 	struct cell *c;
 
@@ -67,18 +67,18 @@ static __noinline u32 take_cell(u32 tgid, u32 row)
 		known = bpf_map_lookup_elem(&cell_index, &key);
 		return known ? *known : row;
 	}
-	c->start_boottime = task->group_leader->start_boottime;
+	c->start_boottime = start_boottime;
 	c->row = row;
 	c->tgid = tgid; /* last: readers skip cells without it */
 	return index;
 }
 
-static __always_inline u32 cell_of(struct thread *th, u32 tgid, u32 row)
+static __always_inline u32 cell_of(struct thread *th, struct task_struct *task, u32 row)
 {
 	u32 index = th->cells[row & (MAX_CALLS - 1)];
 
 	if (!index) { /* stored plus one: 0 means not looked up */
-		index = take_cell(tgid, row) + 1;
+		index = take_cell(task->tgid, row, task->group_leader->start_boottime) + 1;
 		th->cells[row & (MAX_CALLS - 1)] = index;
 	}
 	return index - 1;
@@ -90,4 +90,27 @@ static __always_inline void count_missed(u32 row, bool deep)
 
 	if (m)
 		__sync_fetch_and_add(deep ? &m->too_deep : &m->no_thread, 1);
+}
+
+/* Counts one call and says if it is the slowest since user space last looked.
+ * Counters are added to atomically even where they could be per CPU: a probe
+ * can be preempted by another thread between load and store. */
+static __always_inline bool count(struct cell *c, u32 index, u64 bytes, u64 dur, s32 ret, u32 depth)
+{
+	struct bucket_row *b = bpf_map_lookup_elem(&buckets, &index);
+	u32 i = bucket_of(dur);
+
+	if (b && i < BUCKETS)
+		__sync_fetch_and_add(&b->count[i], 1);
+	__sync_fetch_and_add(&c->sum_ns, dur);
+	if (bytes)
+		__sync_fetch_and_add(&c->bytes, bytes);
+	if (depth)
+		__sync_fetch_and_add(&c->nested, 1);
+	if (ret)
+		__sync_fetch_and_add(&c->errors, 1);
+	if (dur <= c->max_ns)
+		return false;
+	c->max_ns = dur; /* a lost race leaves the highest bucket to tell */
+	return true;
 }

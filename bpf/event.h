@@ -3,7 +3,8 @@
  * bpf2go; nothing is mirrored by hand. Times are CLOCK_MONOTONIC ns. */
 #pragma once
 
-#define MAX_CALLS 256 /* rows of the call table; event.MaxCalls */
+#define MAX_CALLS 256 /* rows: calls, then operations of the host; event.MaxCalls */
+#define NO_ROW MAX_CALLS /* an operation of the host that is not counted */
 #define MAX_DEPTH 8   /* traced calls of one thread in flight at once */
 #define MAX_CELLS 2304 /* pairs of process and call; the first MAX_CALLS are shared */
 #define BUCKETS 1345  /* stats.Buckets */
@@ -16,8 +17,8 @@ enum state {
 	NETWORK,
 	LOCK,
 	GPU,
-	FAULT, /* a page fault that is not I/O */
-	RECLAIM, /* the kernel frees memory first */
+	FAULT, /* a page fault that waits, for a disk or anything else */
+	RECLAIM, /* the kernel frees memory first: also while it runs */
 	SLEEP, /* on its own request */
 	CHILD, /* waits for a process to end */
 	STOPPED,
@@ -36,7 +37,7 @@ struct call_spec {
 	u8 _pad;
 };
 
-/* One call, recorded when it returns. */
+/* One call, recorded when it returns; or one operation of the host. */
 struct call_record {
 	u64 start_ns;
 	u64 dur_ns;
@@ -93,6 +94,7 @@ enum process_kind {
 	PROCESS_EXIT,
 	PROCESS_FORK,
 	THREAD_DIED_IN_CALL,
+	PROCESS_OOM, /* is about to be killed for want of memory */
 };
 
 struct process_record {
@@ -101,12 +103,14 @@ struct process_record {
 	u64 cgroup;
 	u64 call_start_ns; /* THREAD_DIED_IN_CALL */
 	u32 pid, tid;
-	u32 other; /* FORK: the child; otherwise the parent */
+	u32 other; /* FORK: the child; OOM: who wanted the memory; otherwise the parent */
 	u32 uid;
 	s32 status; /* EXIT: as from wait(2) */
 	u16 kind;
 	u16 row; /* THREAD_DIED_IN_CALL */
 	char comm[16];
+	char other_comm[16]; /* OOM */
+	char memory_group[64]; /* OOM: the victim's memory cgroup */
 };
 
 /* What is recorded. */

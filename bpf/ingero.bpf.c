@@ -10,10 +10,14 @@
 #include "device.h"
 #include "record.h"
 #include "call.h"
+#include "host/operation.h"
 #include "host/reason.h"
 #include "host/process.h"
 #include "host/pair.h"
 #include "host/sched.h"
+#include "host/memory.h"
+#include "host/block.h"
+#include "host/net.h"
 
 /* Kept so that bpf2go can make Go types of them. */
 struct call_record *unused_call_record __attribute__((unused));

@@ -76,10 +76,48 @@ struct fdtable {
 struct files_struct {
 	struct fdtable *fdt;
 };
+struct page;
+struct kernfs_node {
+	const char *name;
+	u64 id;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+};
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+struct css_set {
+	struct cgroup_subsys_state *subsys[16];
+	struct cgroup *dfl_cgrp;
+};
+struct gendisk {
+	int major, first_minor;
+};
+struct request_queue {
+	struct gendisk *disk; /* Linux 5.17 */
+};
+struct request {
+	struct request_queue *q;
+	struct gendisk *rq_disk; /* before that */
+	unsigned int cmd_flags, __data_len;
+};
+struct sock_common {
+	u32 skc_daddr;
+	u16 skc_dport, skc_num;
+	unsigned short skc_family;
+};
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_type;
+};
 struct task_struct {
-	unsigned int __state;
+	unsigned int __state, flags;
 	int on_cpu;
 	unsigned int in_iowait : 1;
+	unsigned int in_memstall : 1; /* with CONFIG_PSI */
+	unsigned long jobctl, nvcsw, nivcsw;
+	struct css_set *cgroups;
 	struct files_struct *files;
 	int pid, tgid;
 	int exit_code;
@@ -96,6 +134,9 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 #pragma clang attribute pop
+enum cgroup_subsys_id {
+	memory_cgrp_id = 4, /* the running kernel's value is used */
+};
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>

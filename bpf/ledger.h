@@ -104,26 +104,38 @@ static __always_inline void settle(struct thread *th, struct task_struct *task, 
 /* Settles, and notes that the interval in the old state has ended. */
 static __always_inline void change(struct thread *th, struct task_struct *task, u64 now, u32 state)
 {
+	u64 since = __sync_lock_test_and_set(&th->since_ns, now), whole = now - th->began_ns;
 	u32 old = th->state;
 	struct ledger_entry *e;
 
-	settle(th, task, now);
-	if (old < STATES && (e = entry_of(th, task))) {
-		u64 whole = now - th->began_ns;
-
+	if (since > now) { /* settled later than we read the clock */
+		th->since_ns = since;
+		since = now;
+	}
+	e = entry_of(th, task);
+	if (old < STATES && e) {
+		__sync_fetch_and_add(&e->ns[old], now - since);
 		e->count[old]++;
 		if (whole > e->max_ns[old] && now > th->began_ns)
 			e->max_ns[old] = whole;
 	}
+	if (old == RUNNABLE)
+		th->runnable_ns += now - since;
+	else if (old != RUNNING)
+		th->blocked_ns += now - since;
+	if (old == NETWORK)
+		th->net_ns += whole;
 	th->began_ns = now;
 	th->state = state;
 }
 
 /* Begins to keep the books of a thread. */
-static __always_inline void open_books(struct thread *th, u64 now, u32 state)
+static __always_inline void open_books(struct thread *th, struct task_struct *task, u64 now, u32 state)
 {
 	th->state = state;
+	th->on_cpu = state == RUNNING;
 	th->since_ns = th->began_ns = now;
+	th->switches = task->nvcsw + task->nivcsw;
 }
 
 /* A thread has ended: user space drains its entries and gives them back. */

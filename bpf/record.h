@@ -59,17 +59,32 @@ static __always_inline bool wanted(struct cell *c, bool always, u64 dur, s32 ret
 	return in_budget(now);
 }
 
+static __always_inline struct call_record *begin_record(struct cell *c)
+{
+	struct call_record *r = bpf_ringbuf_reserve(&call_records, sizeof(*r), 0);
+
+	__sync_fetch_and_add(r ? &c->recorded : &c->lost, 1);
+	return r;
+}
+
+static __always_inline void end_record(struct call_record *r)
+{
+	u64 unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
+
+	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
+	 * wake-up costs more than all the rest. */
+	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) + BPF_RINGBUF_HDR_SZ ?
+				      BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
 static __always_inline void record(struct cell *c, struct thread *th, struct frame *f, u64 handle, u64 dur, s32 ret,
 				   u32 depth)
 {
-	struct call_record *r = bpf_ringbuf_reserve(&call_records, sizeof(*r), 0);
-	u64 id = bpf_get_current_pid_tgid(), unread;
+	struct call_record *r = begin_record(c);
+	u64 id = bpf_get_current_pid_tgid();
 
-	if (!r) {
-		__sync_fetch_and_add(&c->lost, 1);
+	if (!r)
 		return;
-	}
-	__sync_fetch_and_add(&c->recorded, 1);
 	r->start_ns = f->start_ns;
 	r->dur_ns = dur;
 	r->bytes = f->bytes;
@@ -85,9 +100,5 @@ static __always_inline void record(struct cell *c, struct thread *th, struct fra
 	r->runnable_ns = th->runnable_ns - f->runnable_ns;
 	r->blocked_ns = th->blocked_ns - f->blocked_ns;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
-	unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
-	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
-	 * wake-up costs more than all the rest. */
-	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) + BPF_RINGBUF_HDR_SZ ?
-				      BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	end_record(r);
 }

@@ -6,7 +6,8 @@ const volatile struct call_spec specs[MAX_CALLS] = {}; /* the table of calls */
 const volatile u32 enrolling = ENROLL_NAMED; /* an enum enroll */
 const volatile u32 enroll_uid = 0;
 
-/* By tgid: 1 is traced, 0 is known not to be. Follows forks (host/process.h). */
+/* By tgid: 1 is traced, 0 is known not to be, 2 has its calls traced and
+ * nothing else: ourselves, to measure. Follows forks (host/process.h). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -47,13 +48,23 @@ struct thread {
 	u32 cpu;         /* where it runs or waits to */
 	u64 since_ns;    /* settled up to here */
 	u64 began_ns;    /* when the state began */
-	u64 waiting_ns;  /* when it began to wait for this very CPU */
+	u64 waiting_ns;  /* when it took its seat among those that wait for this CPU */
 	u64 runnable_ns; /* totals, for the split of each call */
 	u64 blocked_ns;
 	u64 waker;       /* tgid and tid of who ended the wait; 0 is not known */
 	char waker_comm[16];
-	u32 reclaiming;  /* inside direct reclaim */
+	u8 seat;         /* in its CPU's runqueue, plus one; 0 has none */
+	u8 on_cpu;
+	u8 faulting;     /* waits for a disk in a page fault */
+	u8 reclaiming;   /* how deep inside reclaim */
 	u32 _pad;
+	/* the end of its last outermost call, for gaps */
+	u64 left_ns, left_runnable_ns, left_blocked_ns;
+	/* the host */
+	u64 net_ns;      /* waited on sockets since its last operation on one */
+	u64 reclaim_ns;  /* when it began to reclaim */
+	u64 wakeups, pages, page_bytes; /* not yet counted in a cell */
+	u64 switches;    /* of the task's own count, those that are */
 	u16 entries[2 * MAX_CALLS]; /* its ledger entry for each place, plus one */
 };
 
@@ -63,6 +74,13 @@ struct {
 	__type(key, int);
 	__type(value, struct thread);
 } threads SEC(".maps");
+
+static __always_inline bool traced(u32 tgid)
+{
+	u8 *known = bpf_map_lookup_elem(&targets, &tgid);
+
+	return known && *known == 1;
+}
 
 static __always_inline void tell_process(struct task_struct *task, u16 kind, u32 other, struct frame *f)
 {
@@ -82,6 +100,7 @@ static __always_inline void tell_process(struct task_struct *task, u16 kind, u32
 	r->kind = kind;
 	r->row = f ? f->row : 0;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
+	r->other_comm[0] = r->memory_group[0] = 0;
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 

@@ -3,28 +3,30 @@
  * wakers ended its other waits. */
 #pragma once
 
-const volatile bool have_loop = true; /* bpf_loop: Linux 5.17 */
+#define SEATS 8 /* traced processes that can wait for one CPU by name; a power of two */
 
-#define SLICES 128 /* of each CPU that are remembered; a power of two */
-
-/* Who ran on a CPU until when. A slice begins where the one before ends. */
-struct slice {
-	u64 end_ns;
-	u32 tgid, tid;
-	char comm[16];
+/* The threads of one traced process that wait for a CPU. */
+struct seat {
+	u64 who;  /* tgid << 32 | how many; it is free when there are none */
+	u64 late; /* ns of this slice that they did not wait, added up */
 };
 
-struct slices {
-	u64 next;
-	struct slice ring[SLICES];
+/* A CPU: since when the task on it has been there, and who waits. At each
+ * switch, the one that leaves is charged with the time of those who waited. */
+struct runqueue {
+	u64 since_ns;
+	u64 waiting; /* threads with a seat */
+	u64 owing;   /* a thread that has left waited in this slice */
+	struct seat seats[SEATS];
+	u64 _pad[5]; /* three cache lines */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1); /* one for each CPU; set before load */
 	__type(key, u32);
-	__type(value, struct slices);
-} slices SEC(".maps");
+	__type(value, struct runqueue);
+} runqueues SEC(".maps");
 
 struct pair_key {
 	u32 victim; /* tgid */
@@ -59,9 +61,9 @@ struct {
 	__type(value, struct pair);
 } wakers SEC(".maps");
 
-static __always_inline void add_thief(u32 victim, struct slice *s, u64 ns)
+static __always_inline void add_thief(u32 victim, struct task_struct *task, u64 ns)
 {
-	struct pair_key key = { .victim = victim, .other = s->tgid };
+	struct pair_key key = { .victim = victim, .other = task->tgid };
 	struct pair *p = bpf_map_lookup_elem(&thieves, &key), fresh = { .ns = ns, .count = 1 };
 
 	if (p) {
@@ -69,70 +71,99 @@ static __always_inline void add_thief(u32 victim, struct slice *s, u64 ns)
 		__sync_fetch_and_add(&p->count, 1);
 		return;
 	}
-	__builtin_memcpy(fresh.comm, s->comm, sizeof(fresh.comm));
+	bpf_probe_read_kernel(fresh.comm, sizeof(fresh.comm), task->comm);
 	bpf_map_update_elem(&thieves, &key, &fresh, BPF_NOEXIST);
 }
 
-/* A walk back over the slices of one CPU. */
-struct walk {
-	struct slices *all;
-	u64 from, now, next;
-	u32 victim;
-};
-
-/* Names the thief of one slice; returns 1 at the end of the wait. */
-static long name_thief(u32 i, struct walk *w)
+/* The task leaves the CPU that others have waited for. */
+static __noinline void charge(struct runqueue *rq, struct task_struct *task, u64 ns)
 {
-	struct slice *s = &w->all->ring[(w->next - 1 - i) & (SLICES - 1)];
-	struct slice *before = &w->all->ring[(w->next - 2 - i) & (SLICES - 1)];
-	u64 start = before->end_ns > w->from ? before->end_ns : w->from;
+	u32 i;
 
-	if (s->end_ns > w->now || s->end_ns <= w->from || !before->end_ns)
-		return 1;
-	if (s->end_ns > start)
-		add_thief(w->victim, s, s->end_ns - start);
-	return 0;
+	if (!rq || !task)
+		return;
+	rq->owing = 0;
+	for (i = 0; i < SEATS; i++) {
+		struct seat *s = &rq->seats[i];
+		u64 who = s->who, late = s->late, waited;
+
+		if (late)
+			__sync_fetch_and_add(&s->late, -late);
+		waited = (u32)who * ns - late;
+		if ((s64)waited > 0)
+			add_thief(who >> 32, task, waited);
+	}
 }
 
-/* Says who ran on the CPU that the thread waited for since waiting_ns. Slices
- * that are forgotten already stay unnamed. */
-static __noinline void name_thieves(struct thread *th, u32 victim, u64 now)
+static __always_inline void end_slice(struct task_struct *task, u32 cpu, u64 now)
 {
-	struct walk w = { .now = now, .victim = victim };
-	u32 cpu, i;
+	struct runqueue *rq = bpf_map_lookup_elem(&runqueues, &cpu);
+	u64 since;
 
-	if (!th)
+	if (!rq)
 		return;
-	cpu = th->cpu;
-	w.from = th->waiting_ns;
-	th->waiting_ns = 0;
-	w.all = bpf_map_lookup_elem(&slices, &cpu);
-	if (!w.all || !w.from || w.from >= now)
+	since = rq->since_ns;
+	rq->since_ns = now;
+	if ((rq->waiting || rq->owing) && since && since < now)
+		charge(rq, task, now - since);
+}
+
+/* A thread begins to wait for a CPU. Without a free seat its thieves stay
+ * unnamed. */
+static __noinline void take_seat(struct thread *th, u32 tgid, u32 cpu, u64 now)
+{
+	struct runqueue *rq = bpf_map_lookup_elem(&runqueues, &cpu);
+	u32 i;
+
+	if (!th || !rq)
 		return;
-	w.next = w.all->next;
-	if (have_loop) {
-		bpf_loop(SLICES - 2, name_thief, &w, 0);
+	th->waiting_ns = now;
+	for (i = 0; i < SEATS; i++) {
+		u32 at = (tgid + i) & (SEATS - 1);
+		struct seat *s = &rq->seats[at];
+		u64 who = s->who, mine = (u64)tgid << 32 | 1, since = rq->since_ns;
+
+		if ((u32)who) {
+			if (who >> 32 != tgid)
+				continue;
+			mine = who + 1;
+		}
+		if (__sync_val_compare_and_swap(&s->who, who, mine) != who)
+			continue;
+		if ((u32)mine == 1 && who >> 32 != tgid)
+			s->late = 0;
+		if (now > since)
+			__sync_fetch_and_add(&s->late, now - since);
+		__sync_fetch_and_add(&rq->waiting, 1);
+		th->seat = at + 1;
 		return;
 	}
-	for (i = 0; i < 16; i++) /* what old verifiers can follow */
-		if (name_thief(i, &w))
-			return;
 }
 
-static __always_inline void log_slice(struct task_struct *prev, u64 now)
+/* A thread gets the CPU it waited for, or moves to another. */
+static __noinline void leave_seat(struct thread *th, u64 now)
 {
-	u32 cpu = bpf_get_smp_processor_id();
-	struct slices *all = bpf_map_lookup_elem(&slices, &cpu);
-	struct slice *s;
+	u32 cpu, at;
+	u64 began;
+	struct runqueue *rq;
+	struct seat *s;
 
-	if (!all)
+	if (!th || !th->seat)
 		return;
-	s = &all->ring[all->next & (SLICES - 1)];
-	s->tgid = prev->tgid;
-	s->tid = prev->pid;
-	bpf_probe_read_kernel(s->comm, sizeof(s->comm), prev->comm);
-	s->end_ns = now;
-	all->next++;
+	cpu = th->cpu;
+	at = th->seat - 1;
+	th->seat = 0;
+	rq = bpf_map_lookup_elem(&runqueues, &cpu);
+	if (!rq)
+		return;
+	s = &rq->seats[at & (SEATS - 1)];
+	began = th->waiting_ns > rq->since_ns ? th->waiting_ns : rq->since_ns;
+	if (now > began) { /* not at the end of a slice: who has the CPU is charged later */
+		__sync_fetch_and_add(&s->late, began - now);
+		rq->owing = 1;
+	}
+	__sync_fetch_and_add(&s->who, -1);
+	__sync_fetch_and_add(&rq->waiting, -1);
 }
 
 static __always_inline void name_waker(struct thread *th, struct task_struct *task, u64 ns)

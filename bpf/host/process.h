@@ -2,13 +2,6 @@
 /* Life of traced processes: fork, exec, exit. */
 #pragma once
 
-static __always_inline bool traced(u32 tgid)
-{
-	u8 *known = bpf_map_lookup_elem(&targets, &tgid);
-
-	return known && *known;
-}
-
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -20,7 +13,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		return 0;
 	th = bpf_task_storage_get(&threads, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (th)
-		open_books(th, bpf_ktime_get_ns(), RUNNABLE);
+		open_books(th, child, bpf_ktime_get_ns(), RUNNABLE);
 	if (tgid == parent->tgid)
 		return 0; /* a thread */
 	bpf_map_update_elem(&targets, &tgid, &yes, BPF_ANY);
@@ -39,6 +32,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	if (th) {
 		settle(th, task, bpf_ktime_get_ns());
 		th->depth = th->gpu = 0; /* no call and no device survives its program */
+		th->left_ns = 0;
 	}
 	tell_process(task, PROCESS_EXEC, task->real_parent->tgid, NULL);
 	return 0;
@@ -56,8 +50,10 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		th = bpf_task_storage_get(&threads, task, NULL, 0);
 		if (th && th->depth)
 			tell_process(task, THREAD_DIED_IN_CALL, task->real_parent->tgid, &th->frames[0]);
-		if (th)
+		if (th) {
 			close_books(th, task);
+			count_tallies(th, task);
+		}
 	}
 	if (task->signal->live.counter > 0)
 		return 0; /* other threads live on */

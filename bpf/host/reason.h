@@ -4,7 +4,11 @@
 
 const volatile u8 reason_of[512] = {}; /* by number of the system call: enum state */
 
-#define TASK_STOPPED_OR_TRACED 0xc /* __TASK_STOPPED | __TASK_TRACED, include/linux/sched.h */
+/* include/linux/sched.h, include/linux/sched/jobctl.h */
+#define TASK_HELD 0x800c /* __TASK_STOPPED | __TASK_TRACED | TASK_FROZEN */
+#define JOBCTL_TRAP_FREEZE (1 << 23) /* by its cgroup's freezer */
+#define PF_EXITING 4
+
 #define NVIDIA_MAJOR 195           /* Documentation/admin-guide/devices.txt */
 #define FILE_KIND(mode) ((mode) & 0170000)
 
@@ -62,25 +66,47 @@ static __noinline u32 reason_of_poll(struct task_struct *task, u64 fds, u64 n)
 	return reason;
 }
 
+/* The state of a thread that is not in a system call. Most entered the kernel
+ * by a page fault. An interrupt looks the same, and a thread can block on its
+ * way back from one: only to be held or to end, for all else that is done
+ * there is accounted as a memory stall. A fault that the kernel takes on its
+ * own account, inside a system call, counts as a wait of that call. */
+static __always_inline u32 fault_state(struct task_struct *task, struct thread *th, bool stalled)
+{
+	if (task->flags & PF_EXITING)
+		return OTHER;
+	if (task->jobctl & JOBCTL_TRAP_FREEZE)
+		return STOPPED;
+	th->faulting = BPF_CORE_READ_BITFIELD(task, in_iowait);
+	return stalled ? RECLAIM : FAULT;
+}
+
 /* The state of a thread that leaves the CPU without being runnable. */
 static __noinline u32 blocked_state(struct task_struct *task, struct thread *th, u32 prev_state)
 {
 	struct pt_regs *regs;
+	bool stalled = false;
 	u64 nr;
 	u32 r;
 
 	if (!task || !th)
 		return OTHER;
-	if (prev_state & TASK_STOPPED_OR_TRACED)
+	th->faulting = 0;
+	if (prev_state & TASK_HELD)
 		return STOPPED;
 	if (th->reclaiming)
 		return RECLAIM;
-	if (BPF_CORE_READ_BITFIELD(task, in_iowait))
-		return DISK;
+	/* memory.high holds it back, or it reads again what was taken from it */
+	if (bpf_core_field_exists(task->in_memstall))
+		stalled = BPF_CORE_READ_BITFIELD(task, in_memstall);
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	nr = SYSCALL_NUMBER(regs);
 	if ((s64)nr < 0)
-		return FAULT; /* not in a system call: it entered by an exception */
+		return fault_state(task, th, stalled);
+	if (stalled)
+		return RECLAIM;
+	if (BPF_CORE_READ_BITFIELD(task, in_iowait))
+		return DISK;
 	r = nr < 512 ? reason_of[nr] : OTHER;
 	if (r == BY_FILE)
 		return reason_of_file(task, SYSCALL_ARG1(regs));

@@ -5,31 +5,35 @@
 const volatile u32 wakes_of[512] = {}; /* by number of the system call: states it can end */
 const volatile bool switch_tells_state = true; /* sched_switch has prev_state: Linux 5.18 */
 
+const volatile u32 row_major_fault = NO_ROW;
+
 SEC("tp_btf/sched_switch")
 int sched_switch(u64 *ctx)
 {
 	struct task_struct *prev = (struct task_struct *)ctx[1], *next = (struct task_struct *)ctx[2];
-	u32 state = RUNNABLE, prev_state;
+	u32 state = RUNNABLE, prev_state, cpu = bpf_get_smp_processor_id();
 	u64 now = bpf_ktime_get_ns();
 	struct thread *th;
 	bool preempt = ctx[0];
 
-	log_slice(prev, now);
+	end_slice(prev, cpu, now);
 	th = bpf_task_storage_get(&threads, prev, NULL, 0);
 	if (th && !th->exited) {
 		prev_state = switch_tells_state ? ctx[3] : prev->__state;
 		if (!preempt && prev_state)
 			state = blocked_state(prev, th, prev_state);
 		change(th, prev, now, state);
-		th->cpu = bpf_get_smp_processor_id();
-		th->waiting_ns = state == RUNNABLE ? now : 0;
+		th->on_cpu = 0;
+		th->cpu = cpu;
+		if (state == RUNNABLE)
+			take_seat(th, prev->tgid, cpu, now);
 	}
 	th = bpf_task_storage_get(&threads, next, NULL, 0);
 	if (th && !th->exited) {
-		if (th->waiting_ns)
-			name_thieves(th, next->tgid, now);
-		change(th, next, now, RUNNING);
-		th->cpu = bpf_get_smp_processor_id();
+		leave_seat(th, now);
+		change(th, next, now, th->reclaiming ? RECLAIM : RUNNING);
+		th->on_cpu = 1;
+		th->cpu = cpu;
 	}
 	return 0;
 }
@@ -52,17 +56,22 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 	struct thread *th = bpf_task_storage_get(&threads, task, NULL, 0);
 	u64 now, began;
 
-	if (!th || th->exited || th->state < DISK)
+	if (!th || th->exited || th->on_cpu || th->state < DISK)
 		return 0;
 	now = bpf_ktime_get_ns();
 	began = th->began_ns;
+	__sync_fetch_and_add(&th->wakeups, 1);
 	if (can_end(th->state)) {
 		th->waker = bpf_get_current_pid_tgid();
 		bpf_get_current_comm(th->waker_comm, sizeof(th->waker_comm));
 		name_waker(th, task, now - began);
 	}
+	if (th->faulting) {
+		th->faulting = 0;
+		count_operation(th, task, row_major_fault, 0, now - began);
+	}
 	change(th, task, now, RUNNABLE);
-	th->waiting_ns = now;
+	take_seat(th, task->tgid, th->cpu, now);
 	return 0;
 }
 
@@ -74,32 +83,12 @@ int BPF_PROG(sched_migrate_task, struct task_struct *task, int dest)
 
 	if (!th)
 		return 0;
-	if (th->waiting_ns) {
+	if (th->state == RUNNABLE && !th->on_cpu) {
 		now = bpf_ktime_get_ns();
-		name_thieves(th, task->tgid, now);
-		th->waiting_ns = now;
+		leave_seat(th, now);
+		take_seat(th, task->tgid, dest, now);
 	}
 	th->cpu = dest;
-	return 0;
-}
-
-SEC("tp_btf/mm_vmscan_direct_reclaim_begin")
-int BPF_PROG(reclaim_begin)
-{
-	struct thread *th = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
-
-	if (th)
-		th->reclaiming = 1;
-	return 0;
-}
-
-SEC("tp_btf/mm_vmscan_direct_reclaim_end")
-int BPF_PROG(reclaim_end)
-{
-	struct thread *th = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
-
-	if (th)
-		th->reclaiming = 0;
 	return 0;
 }
 
@@ -112,20 +101,25 @@ int look_at_threads(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 	struct thread *th;
 	u64 now;
+	u32 state;
 
 	if (!task)
 		return 0;
 	th = bpf_task_storage_get(&threads, task, NULL, 0);
 	now = bpf_ktime_get_ns();
 	if (th) {
-		if (!th->exited)
+		if (!th->exited) {
 			settle(th, task, now);
+			count_tallies(th, task);
+		}
 		return 0;
 	}
 	if (!traced(task->tgid))
 		return 0;
 	th = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (th)
-		open_books(th, now, task->on_cpu ? RUNNING : task->__state ? blocked_state(task, th, task->__state) : RUNNABLE);
+	if (!th)
+		return 0;
+	state = task->on_cpu ? RUNNING : task->__state ? blocked_state(task, th, task->__state) : RUNNABLE;
+	open_books(th, task, now, state);
 	return 0;
 }

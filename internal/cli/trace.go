@@ -40,6 +40,9 @@ type traceOptions struct {
 	log       string
 	deadband  float64
 	heartbeat string
+	noIO      bool
+	noTCP     bool
+	noNet     bool
 	command   []string
 
 	// Set by demo: where the command prints, a screen all the same, a database
@@ -95,6 +98,9 @@ exit status becomes ours. Needs root.`,
 	f.StringVar(&o.log, "log", "", "append status and debug messages to this file as well")
 	f.Float64Var(&o.deadband, "deadband", 0, "keep a system snapshot only if a value moved by this many percent")
 	f.StringVar(&o.heartbeat, "heartbeat", "", "keep one at least this often all the same")
+	f.BoolVar(&o.noIO, "no-io", false, "do not look at block devices")
+	f.BoolVar(&o.noTCP, "no-tcp", false, "do not look at TCP retransmits")
+	f.BoolVar(&o.noNet, "no-net", false, "do not look at what sockets send and receive")
 	return cmd
 }
 

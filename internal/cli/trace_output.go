@@ -63,19 +63,21 @@ func (o *output) Take(b *pipeline.Batch) error {
 
 // summary prints one line about the second that has passed.
 func (o *output) summary(b *pipeline.Batch) {
-	if len(b.Calls) == 0 {
-		return
-	}
 	var calls, launches uint64
+	any := false
 	for _, c := range b.Calls {
 		if !c.Op.IsCall() {
 			continue
 		}
+		any = true
 		n := c.Hist.Count() - c.Nested
 		calls += n
 		if c.Op.Class() == event.Launch {
 			launches += n
 		}
+	}
+	if !any {
+		return
 	}
 	v := o.t.window.View()
 	if _, err := fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",

@@ -68,11 +68,15 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 	var err error
 	if t.probe, err = probe.Load(probe.Config{
 		Calls: event.Calls, Emit: plan.emit, UID: plan.uid, RingBytes: ringBytes(plan.emit),
+		NoIO: plan.noIO, NoTCP: plan.noTCP, NoNet: plan.noNet,
 	}); err != nil {
 		return nil, err
 	}
 	if t.cost, err = t.probe.MeasureCost(); err != nil {
 		t.status.debugf("%v", err)
+	}
+	for _, g := range t.probe.HostGaps() {
+		t.gap("%s", g)
 	}
 	if err := t.prepare(); err != nil {
 		return nil, errors.Join(err, t.close())

@@ -49,7 +49,7 @@ func (t *tracer) header(v pipeline.View) []string {
 	return append(out,
 		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
-		"  Host probes: 3 attached",
+		fmt.Sprintf("  Host probes: %d attached", t.probe.HostSites()),
 		fmt.Sprintf("  Cost: %s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost)), 100*t.window.Overhead(t.cost)), "")
 }
 
@@ -191,15 +191,42 @@ func host(v pipeline.View, col paint) []string {
 	var total uint64
 	for _, h := range v.Host {
 		total += h.Count
-		detail := map[string][2]string{
-			"process_exec": {"program started", "programs started"}, "process_exit": {"process exited", "processes exited"},
-			"process_fork": {"process created", "processes created"},
-			"cpu_throttle": {"period held back by a CPU quota", "periods held back by a CPU quota"},
-			"major_fault":  {"page fault read from a disk", "page faults read from a disk"},
-		}[h.Op.String()]
-		t.add(h.Op.String(), thousands(h.Count), plural(int(h.Count), detail[0], detail[1]))
+		t.add(h.Op.String(), thousands(h.Count), hostDetail(h))
 	}
 	return title("Host Context", total, t.lines(), col)
+}
+
+// hostWords says what an event of the host is: one of them, many.
+var hostWords = map[string][2]string{
+	"process_exec": {"program started", "programs started"}, "process_exit": {"process exited", "processes exited"},
+	"process_fork": {"process created", "processes created"}, "oom_kill": {"process killed for want of memory", "processes killed for want of memory"},
+	"sched_switch": {"switch away from a CPU", "switches away from a CPU"}, "sched_wakeup": {"wait ended", "waits ended"},
+	"major_fault": {"page fault waited for a disk", "page faults waited for a disk"},
+	"block_read":  {"read", "reads"}, "block_write": {"write", "writes"}, "block_discard": {"discard", "discards"},
+	"tcp_retransmit": {"retransmit", "retransmits"}, "net_send": {"send", "sends"}, "net_recv": {"receive", "receives"},
+	"direct_reclaim": {"time freed memory first", "times freed memory first"}, "gap": {"gap between calls", "gaps between calls"},
+}
+
+// hostDetail puts a row of the host's table into words.
+func hostDetail(h pipeline.HostView) string {
+	if h.Op.String() == "mm_page_alloc" {
+		return shortBytes(h.Bytes) + " allocated"
+	}
+	words, ok := hostWords[h.Op.String()]
+	if !ok {
+		words = [2]string{"event", "events"}
+	}
+	detail := plural(int(h.Count), words[0], words[1])
+	if h.Bytes > 0 {
+		detail += ", " + shortBytes(h.Bytes)
+	}
+	if h.Hist != nil && h.Hist.Sum() > 0 {
+		if h.Op.Class() != event.Block { // requests run side by side
+			detail += ", " + shortTime(h.Hist.Sum()) + " in all"
+		}
+		detail += ", slowest " + shortTime(h.Hist.Max())
+	}
+	return detail
 }
 
 // libraries lists what is probed, by name and version.

@@ -60,7 +60,8 @@ func (c Call) Exports() []string {
 // of its probes and is not stored; ID is stored. See docs/adding.md.
 var Calls = slices.Concat(runtimeCalls, driverCalls, graphCalls)
 
-// MaxCalls bounds the table: the kernel side sizes its arrays by it.
+// MaxCalls bounds the tables of calls and kernel events together: the kernel
+// side sizes its arrays by it.
 const MaxCalls = 256
 
 // Info is what is known of any operation, called or host.
@@ -69,12 +70,13 @@ type Info struct {
 	Name        string
 	Class       Class
 	Description string
+	Hooks       string // tracepoints of a kernel event; with ? where it can do without
 }
 
 var infoOf = func() map[Op]Info {
 	m := map[Op]Info{}
 	for _, c := range Calls {
-		m[c.ID] = Info{c.ID, c.Name, c.Class, c.Lib.String() + " " + c.Exports()[0]}
+		m[c.ID] = Info{c.ID, c.Name, c.Class, c.Lib.String() + " " + c.Exports()[0], ""}
 	}
 	for _, h := range HostOps {
 		m[h.ID] = h

@@ -116,14 +116,14 @@ type Event struct {
 	Rank   Rank
 
 	// Of Dur, the time spent waiting for a CPU and for anything else, in ns.
-	// -1 is not measured: host events, older recordings.
+	// -1 is not measured: host events other than gaps, older recordings.
 	Runnable, Blocked int64
 }
 
 // Arg0 and Arg1 are the columns of the same name that queries written for
 // older recordings use: bytes for calls that move or take memory and the
 // handle for all others; the direction of a copy, the pointer of an
-// allocation, the PID of a new process.
+// allocation, the PID of a new process, the device or peer of an I/O.
 func (e *Event) Arg0() uint64 {
 	switch c := e.Op.Class(); {
 	case c.HasBytes():
@@ -139,7 +139,7 @@ func (e *Event) Arg1() uint64 {
 	switch e.Op.Class() {
 	case Copy:
 		return uint64(e.Dir)
-	case Alloc, Lifecycle:
+	case Alloc, Lifecycle, Memory, Block, Network:
 		return e.Handle
 	}
 	return 0

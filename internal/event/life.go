@@ -10,6 +10,7 @@ const (
 	Exit                           // its last thread ended
 	Fork                           // it created a process
 	DiedInCall                     // a thread ended inside a traced call
+	OOMKill                        // it is about to be killed for want of memory
 )
 
 // Life is a step in the life of a traced process.
@@ -17,15 +18,17 @@ type Life struct {
 	Kind      LifeKind
 	Time      int64 // unix ns
 	PID, TID  uint32
-	Other     uint32 // the child of a Fork, otherwise the parent
+	Other     uint32 // the child of a Fork, who wanted the memory of an OOMKill, otherwise the parent
 	UID       uint32
 	Status    int32  // of an Exit, as from wait(2)
 	Start     int64  // of the process, unix ns
 	StartBoot uint64 // the same in ns since boot; with PID it is unique
 	Cgroup    uint64
 	Comm      string
-	Op        Op    // the call that DiedInCall ended in
-	CallStart int64 // when that call began, unix ns
+	Op        Op     // the call that DiedInCall ended in
+	CallStart int64  // when that call began, unix ns
+	OtherComm string // of an OOMKill: the name of Other
+	Group     string // of an OOMKill: the victim's memory cgroup, its last component
 }
 
 // Event returns the step as an event of the host, and false for steps that
@@ -42,6 +45,8 @@ func (l Life) Event() (Event, bool) {
 		e.Op, e.Ret = MakeOp(Host, 6), l.Status
 	case Fork:
 		e.Op, e.Handle = MakeOp(Host, 7), uint64(l.Other)
+	case OOMKill:
+		e.Op, e.Handle = MakeOp(Host, 4), uint64(l.Other)
 	default:
 		return Event{}, false
 	}

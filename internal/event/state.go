@@ -12,8 +12,8 @@ const (
 	NetworkWait              // waits on a socket
 	Lock                     // waits on a futex
 	GPUWait                  // waits in the NVIDIA driver
-	Fault                    // in a page fault that is not I/O
-	Reclaim                  // frees memory for the kernel before it gets any
+	Fault                    // in a page fault: for a disk, a lock or another process
+	Reclaim                  // frees memory for the kernel before it gets any, on a CPU or not
 	Sleep                    // asked to sleep
 	Child                    // waits for a process to end
 	Stopped                  // by a signal or a debugger

@@ -21,14 +21,14 @@ type Window struct {
 	total    map[event.Op]*stats.Calls
 	recent   [recentSeconds]map[event.Op]*stats.Histogram // by second, modulo
 	stamp    [recentSeconds]int64
-	host     map[event.Op]uint64
-	procs    map[uint32]Process // that live
-	callers  map[uint32]bool    // those that made a traced call
-	ended    int                // that made a traced call
-	feeders  map[uint32]bool    // threads that made a traced call
-	fed      float64            // ns these threads lived while we traced
-	first    int64              // start of the first caller, unix ns
-	last     int64              // end of the last caller that has ended, unix ns
+	host     map[event.Op]*stats.Calls // operations of the host, since the start
+	procs    map[uint32]Process        // that live
+	callers  map[uint32]bool           // those that made a traced call
+	ended    int                       // that made a traced call
+	feeders  map[uint32]bool           // threads that made a traced call
+	fed      float64                   // ns these threads lived while we traced
+	first    int64                     // start of the first caller, unix ns
+	last     int64                     // end of the last caller that has ended, unix ns
 	snapshot event.Snapshot
 	books    books
 	dropped  uint64
@@ -39,7 +39,7 @@ type Window struct {
 
 // NewWindow returns an empty window.
 func NewWindow(now func() time.Time) *Window {
-	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]uint64{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}, feeders: map[uint32]bool{}}
+	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]*stats.Calls{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}, feeders: map[uint32]bool{}}
 }
 
 // Take adds a batch.
@@ -54,14 +54,14 @@ func (w *Window) Take(b *Batch) error {
 		}
 	}
 	for _, l := range b.Life {
-		if e, ok := l.Event(); ok {
-			w.host[e.Op]++
+		if e, ok := l.Event(); ok && e.Op.Class() == event.Lifecycle { // others are counted by the kernel side
+			w.hostOf(e.Op).Hist.Add(0)
 		}
 	}
 	for i := range b.Calls {
 		c := &b.Calls[i]
 		if !c.Op.IsCall() {
-			w.host[c.Op] += c.Hist.Count()
+			w.hostOf(c.Op).Add(c)
 			continue
 		}
 		w.latest = w.now()
@@ -96,6 +96,14 @@ func (w *Window) Take(b *Batch) error {
 		w.snapshot = b.Snapshots[n-1]
 	}
 	return nil
+}
+
+// hostOf returns the total of an operation of the host.
+func (w *Window) hostOf(op event.Op) *stats.Calls {
+	if w.host[op] == nil {
+		w.host[op] = &stats.Calls{Op: op, Hist: &stats.Histogram{}}
+	}
+	return w.host[op]
 }
 
 // forget keeps of a process that has ended only what it adds to the totals.
@@ -152,6 +160,8 @@ type OpView struct {
 type HostView struct {
 	Op    event.Op
 	Count uint64
+	Bytes uint64
+	Hist  *stats.Histogram // how long they took, if they take time
 }
 
 // View is what the live view shows at one moment.
@@ -220,7 +230,10 @@ func (w *Window) View() View {
 		return cmp.Or(cmp.Compare(b.Hist.Count(), a.Hist.Count()), cmp.Compare(a.Op, b.Op))
 	})
 	for _, op := range slices.Sorted(maps.Keys(w.host)) {
-		v.Host = append(v.Host, HostView{op, w.host[op]})
+		t := w.host[op]
+		h := t.Hist.Clone()
+		v.Host = append(v.Host, HostView{op, h.Count(), t.Bytes, &h})
+		v.Lost += t.Lost
 	}
 	for _, pid := range slices.Sorted(maps.Keys(w.procs)) {
 		if w.callers[pid] { // not a shell on the way to the job, a helper

@@ -127,6 +127,18 @@ type bpfMissed struct {
 	NoThread uint64
 }
 
+type bpfOwner struct {
+	_             structs.HostLayout
+	StartBoottime uint64
+	Cgroup        uint64
+	Tgid          uint32
+	Tid           uint32
+	Port          uint16
+	PeerPort      uint16
+	Pad           uint32
+	Comm          [16]int8
+}
+
 type bpfPair struct {
 	_     structs.HostLayout
 	Ns    uint64
@@ -148,6 +160,7 @@ const (
 	bpfProcessKindPROCESS_EXIT        bpfProcessKind = 3
 	bpfProcessKindPROCESS_FORK        bpfProcessKind = 4
 	bpfProcessKindTHREAD_DIED_IN_CALL bpfProcessKind = 5
+	bpfProcessKindPROCESS_OOM         bpfProcessKind = 6
 )
 
 type bpfProcessRecord struct {
@@ -164,18 +177,48 @@ type bpfProcessRecord struct {
 	Kind          uint16
 	Row           uint16
 	Comm          [16]int8
+	OtherComm     [16]int8
+	MemoryGroup   [64]int8
 }
 
-type bpfSlices struct {
+type bpfRequestState struct {
+	_       structs.HostLayout
+	StartNs uint64
+	Cgroup  uint64
+	Tgid    uint32
+	Tid     uint32
+	Bytes   uint32
+	Dev     uint32
+	Row     uint32
+	Cell    uint32
+	Comm    [16]int8
+}
+
+type bpfRival struct {
+	_     structs.HostLayout
+	Ns    uint64
+	Count uint64
+	Bytes uint64
+	Comm  [16]int8
+}
+
+type bpfRivalKey struct {
 	_    structs.HostLayout
-	Next uint64
-	Ring [128]struct {
-		_     structs.HostLayout
-		EndNs uint64
-		Tgid  uint32
-		Tid   uint32
-		Comm  [16]int8
+	Tgid uint32
+	Dev  uint32
+}
+
+type bpfRunqueue struct {
+	_       structs.HostLayout
+	SinceNs uint64
+	Waiting uint64
+	Owing   uint64
+	Seats   [8]struct {
+		_    structs.HostLayout
+		Who  uint64
+		Late uint64
 	}
+	Pad [5]uint64
 }
 
 type bpfState uint32
@@ -219,19 +262,31 @@ type bpfThread struct {
 		RunnableNs uint64
 		BlockedNs  uint64
 	}
-	Cells      [256]uint16
-	State      uint32
-	Cpu        uint32
-	SinceNs    uint64
-	BeganNs    uint64
-	WaitingNs  uint64
-	RunnableNs uint64
-	BlockedNs  uint64
-	Waker      uint64
-	WakerComm  [16]int8
-	Reclaiming uint32
-	Pad        uint32
-	Entries    [512]uint16
+	Cells          [256]uint16
+	State          uint32
+	Cpu            uint32
+	SinceNs        uint64
+	BeganNs        uint64
+	WaitingNs      uint64
+	RunnableNs     uint64
+	BlockedNs      uint64
+	Waker          uint64
+	WakerComm      [16]int8
+	Seat           uint8
+	OnCpu          uint8
+	Faulting       uint8
+	Reclaiming     uint8
+	Pad            uint32
+	LeftNs         uint64
+	LeftRunnableNs uint64
+	LeftBlockedNs  uint64
+	NetNs          uint64
+	ReclaimNs      uint64
+	Wakeups        uint64
+	Pages          uint64
+	PageBytes      uint64
+	Switches       uint64
+	Entries        [512]uint16
 }
 
 type bpfWakerKey struct {
@@ -257,15 +312,26 @@ const (
 	bpfMapFreeEntries         = "free_entries"
 	bpfMapLedger              = "ledger"
 	bpfMapMissedCalls         = "missed_calls"
+	bpfMapOwners              = "owners"
 	bpfMapProcessRecords      = "process_records"
-	bpfMapSlices              = "slices"
+	bpfMapRequests            = "requests"
+	bpfMapRivals              = "rivals"
+	bpfMapRunqueues           = "runqueues"
 	bpfMapTargets             = "targets"
 	bpfMapThieves             = "thieves"
 	bpfMapThreads             = "threads"
 	bpfMapWakers              = "wakers"
+	bpfProgBlockComplete      = "block_complete"
+	bpfProgBlockInsert        = "block_insert"
+	bpfProgBlockIssue         = "block_issue"
+	bpfProgBlockStart         = "block_start"
 	bpfProgCallEnter          = "call_enter"
 	bpfProgCallExit           = "call_exit"
+	bpfProgGroupReclaimBegin  = "group_reclaim_begin"
+	bpfProgGroupReclaimEnd    = "group_reclaim_end"
 	bpfProgLookAtThreads      = "look_at_threads"
+	bpfProgOomKill            = "oom_kill"
+	bpfProgPageAlloc          = "page_alloc"
 	bpfProgProcessExec        = "process_exec"
 	bpfProgProcessExit        = "process_exit"
 	bpfProgProcessFork        = "process_fork"
@@ -274,6 +340,9 @@ const (
 	bpfProgSchedMigrateTask   = "sched_migrate_task"
 	bpfProgSchedSwitch        = "sched_switch"
 	bpfProgSchedWaking        = "sched_waking"
+	bpfProgSockRecv           = "sock_recv"
+	bpfProgSockSend           = "sock_send"
+	bpfProgTcpRetransmit      = "tcp_retransmit"
 	bpfVarBucketBounds        = "bucket_bounds"
 	bpfVarBucketGuess         = "bucket_guess"
 	bpfVarBudgetPerSlice      = "budget_per_slice"
@@ -283,8 +352,20 @@ const (
 	bpfVarEnrolling           = "enrolling"
 	bpfVarEntriesMissing      = "entries_missing"
 	bpfVarEntriesUsed         = "entries_used"
-	bpfVarHaveLoop            = "have_loop"
 	bpfVarReasonOf            = "reason_of"
+	bpfVarRowBlockDiscard     = "row_block_discard"
+	bpfVarRowBlockRead        = "row_block_read"
+	bpfVarRowBlockWrite       = "row_block_write"
+	bpfVarRowDirectReclaim    = "row_direct_reclaim"
+	bpfVarRowGap              = "row_gap"
+	bpfVarRowMajorFault       = "row_major_fault"
+	bpfVarRowMmPageAlloc      = "row_mm_page_alloc"
+	bpfVarRowNetRecv          = "row_net_recv"
+	bpfVarRowNetSend          = "row_net_send"
+	bpfVarRowOomKill          = "row_oom_kill"
+	bpfVarRowSchedSwitch      = "row_sched_switch"
+	bpfVarRowSchedWakeup      = "row_sched_wakeup"
+	bpfVarRowTcpRetransmit    = "row_tcp_retransmit"
 	bpfVarSpecs               = "specs"
 	bpfVarSwitchTellsState    = "switch_tells_state"
 	bpfVarUnusedCallRecord    = "unused_call_record"
@@ -293,6 +374,7 @@ const (
 	bpfVarUnusedProcessKind   = "unused_process_kind"
 	bpfVarUnusedProcessRecord = "unused_process_record"
 	bpfVarUnusedState         = "unused_state"
+	bpfVarVictimIsTask        = "victim_is_task"
 	bpfVarWakeBytes           = "wake_bytes"
 	bpfVarWakesOf             = "wakes_of"
 )
@@ -339,17 +421,28 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	CallEnter        *ebpf.ProgramSpec `ebpf:"call_enter"`
-	CallExit         *ebpf.ProgramSpec `ebpf:"call_exit"`
-	LookAtThreads    *ebpf.ProgramSpec `ebpf:"look_at_threads"`
-	ProcessExec      *ebpf.ProgramSpec `ebpf:"process_exec"`
-	ProcessExit      *ebpf.ProgramSpec `ebpf:"process_exit"`
-	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
-	ReclaimBegin     *ebpf.ProgramSpec `ebpf:"reclaim_begin"`
-	ReclaimEnd       *ebpf.ProgramSpec `ebpf:"reclaim_end"`
-	SchedMigrateTask *ebpf.ProgramSpec `ebpf:"sched_migrate_task"`
-	SchedSwitch      *ebpf.ProgramSpec `ebpf:"sched_switch"`
-	SchedWaking      *ebpf.ProgramSpec `ebpf:"sched_waking"`
+	BlockComplete     *ebpf.ProgramSpec `ebpf:"block_complete"`
+	BlockInsert       *ebpf.ProgramSpec `ebpf:"block_insert"`
+	BlockIssue        *ebpf.ProgramSpec `ebpf:"block_issue"`
+	BlockStart        *ebpf.ProgramSpec `ebpf:"block_start"`
+	CallEnter         *ebpf.ProgramSpec `ebpf:"call_enter"`
+	CallExit          *ebpf.ProgramSpec `ebpf:"call_exit"`
+	GroupReclaimBegin *ebpf.ProgramSpec `ebpf:"group_reclaim_begin"`
+	GroupReclaimEnd   *ebpf.ProgramSpec `ebpf:"group_reclaim_end"`
+	LookAtThreads     *ebpf.ProgramSpec `ebpf:"look_at_threads"`
+	OomKill           *ebpf.ProgramSpec `ebpf:"oom_kill"`
+	PageAlloc         *ebpf.ProgramSpec `ebpf:"page_alloc"`
+	ProcessExec       *ebpf.ProgramSpec `ebpf:"process_exec"`
+	ProcessExit       *ebpf.ProgramSpec `ebpf:"process_exit"`
+	ProcessFork       *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ReclaimBegin      *ebpf.ProgramSpec `ebpf:"reclaim_begin"`
+	ReclaimEnd        *ebpf.ProgramSpec `ebpf:"reclaim_end"`
+	SchedMigrateTask  *ebpf.ProgramSpec `ebpf:"sched_migrate_task"`
+	SchedSwitch       *ebpf.ProgramSpec `ebpf:"sched_switch"`
+	SchedWaking       *ebpf.ProgramSpec `ebpf:"sched_waking"`
+	SockRecv          *ebpf.ProgramSpec `ebpf:"sock_recv"`
+	SockSend          *ebpf.ProgramSpec `ebpf:"sock_send"`
+	TcpRetransmit     *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -366,8 +459,11 @@ type bpfMapSpecs struct {
 	FreeEntries    *ebpf.MapSpec `ebpf:"free_entries"`
 	Ledger         *ebpf.MapSpec `ebpf:"ledger"`
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
+	Owners         *ebpf.MapSpec `ebpf:"owners"`
 	ProcessRecords *ebpf.MapSpec `ebpf:"process_records"`
-	Slices         *ebpf.MapSpec `ebpf:"slices"`
+	Requests       *ebpf.MapSpec `ebpf:"requests"`
+	Rivals         *ebpf.MapSpec `ebpf:"rivals"`
+	Runqueues      *ebpf.MapSpec `ebpf:"runqueues"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
 	Thieves        *ebpf.MapSpec `ebpf:"thieves"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
@@ -387,8 +483,20 @@ type bpfVariableSpecs struct {
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
-	HaveLoop            *ebpf.VariableSpec `ebpf:"have_loop"`
 	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
+	RowBlockDiscard     *ebpf.VariableSpec `ebpf:"row_block_discard"`
+	RowBlockRead        *ebpf.VariableSpec `ebpf:"row_block_read"`
+	RowBlockWrite       *ebpf.VariableSpec `ebpf:"row_block_write"`
+	RowDirectReclaim    *ebpf.VariableSpec `ebpf:"row_direct_reclaim"`
+	RowGap              *ebpf.VariableSpec `ebpf:"row_gap"`
+	RowMajorFault       *ebpf.VariableSpec `ebpf:"row_major_fault"`
+	RowMmPageAlloc      *ebpf.VariableSpec `ebpf:"row_mm_page_alloc"`
+	RowNetRecv          *ebpf.VariableSpec `ebpf:"row_net_recv"`
+	RowNetSend          *ebpf.VariableSpec `ebpf:"row_net_send"`
+	RowOomKill          *ebpf.VariableSpec `ebpf:"row_oom_kill"`
+	RowSchedSwitch      *ebpf.VariableSpec `ebpf:"row_sched_switch"`
+	RowSchedWakeup      *ebpf.VariableSpec `ebpf:"row_sched_wakeup"`
+	RowTcpRetransmit    *ebpf.VariableSpec `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
@@ -397,6 +505,7 @@ type bpfVariableSpecs struct {
 	UnusedProcessKind   *ebpf.VariableSpec `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.VariableSpec `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.VariableSpec `ebpf:"unused_state"`
+	VictimIsTask        *ebpf.VariableSpec `ebpf:"victim_is_task"`
 	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
 	WakesOf             *ebpf.VariableSpec `ebpf:"wakes_of"`
 }
@@ -431,8 +540,11 @@ type bpfMaps struct {
 	FreeEntries    *ebpf.Map `ebpf:"free_entries"`
 	Ledger         *ebpf.Map `ebpf:"ledger"`
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
+	Owners         *ebpf.Map `ebpf:"owners"`
 	ProcessRecords *ebpf.Map `ebpf:"process_records"`
-	Slices         *ebpf.Map `ebpf:"slices"`
+	Requests       *ebpf.Map `ebpf:"requests"`
+	Rivals         *ebpf.Map `ebpf:"rivals"`
+	Runqueues      *ebpf.Map `ebpf:"runqueues"`
 	Targets        *ebpf.Map `ebpf:"targets"`
 	Thieves        *ebpf.Map `ebpf:"thieves"`
 	Threads        *ebpf.Map `ebpf:"threads"`
@@ -451,8 +563,11 @@ func (m *bpfMaps) Close() error {
 		m.FreeEntries,
 		m.Ledger,
 		m.MissedCalls,
+		m.Owners,
 		m.ProcessRecords,
-		m.Slices,
+		m.Requests,
+		m.Rivals,
+		m.Runqueues,
 		m.Targets,
 		m.Thieves,
 		m.Threads,
@@ -473,8 +588,20 @@ type bpfVariables struct {
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
-	HaveLoop            *ebpf.Variable `ebpf:"have_loop"`
 	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
+	RowBlockDiscard     *ebpf.Variable `ebpf:"row_block_discard"`
+	RowBlockRead        *ebpf.Variable `ebpf:"row_block_read"`
+	RowBlockWrite       *ebpf.Variable `ebpf:"row_block_write"`
+	RowDirectReclaim    *ebpf.Variable `ebpf:"row_direct_reclaim"`
+	RowGap              *ebpf.Variable `ebpf:"row_gap"`
+	RowMajorFault       *ebpf.Variable `ebpf:"row_major_fault"`
+	RowMmPageAlloc      *ebpf.Variable `ebpf:"row_mm_page_alloc"`
+	RowNetRecv          *ebpf.Variable `ebpf:"row_net_recv"`
+	RowNetSend          *ebpf.Variable `ebpf:"row_net_send"`
+	RowOomKill          *ebpf.Variable `ebpf:"row_oom_kill"`
+	RowSchedSwitch      *ebpf.Variable `ebpf:"row_sched_switch"`
+	RowSchedWakeup      *ebpf.Variable `ebpf:"row_sched_wakeup"`
+	RowTcpRetransmit    *ebpf.Variable `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
@@ -483,6 +610,7 @@ type bpfVariables struct {
 	UnusedProcessKind   *ebpf.Variable `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.Variable `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.Variable `ebpf:"unused_state"`
+	VictimIsTask        *ebpf.Variable `ebpf:"victim_is_task"`
 	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
 	WakesOf             *ebpf.Variable `ebpf:"wakes_of"`
 }
@@ -491,24 +619,43 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	CallEnter        *ebpf.Program `ebpf:"call_enter"`
-	CallExit         *ebpf.Program `ebpf:"call_exit"`
-	LookAtThreads    *ebpf.Program `ebpf:"look_at_threads"`
-	ProcessExec      *ebpf.Program `ebpf:"process_exec"`
-	ProcessExit      *ebpf.Program `ebpf:"process_exit"`
-	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
-	ReclaimBegin     *ebpf.Program `ebpf:"reclaim_begin"`
-	ReclaimEnd       *ebpf.Program `ebpf:"reclaim_end"`
-	SchedMigrateTask *ebpf.Program `ebpf:"sched_migrate_task"`
-	SchedSwitch      *ebpf.Program `ebpf:"sched_switch"`
-	SchedWaking      *ebpf.Program `ebpf:"sched_waking"`
+	BlockComplete     *ebpf.Program `ebpf:"block_complete"`
+	BlockInsert       *ebpf.Program `ebpf:"block_insert"`
+	BlockIssue        *ebpf.Program `ebpf:"block_issue"`
+	BlockStart        *ebpf.Program `ebpf:"block_start"`
+	CallEnter         *ebpf.Program `ebpf:"call_enter"`
+	CallExit          *ebpf.Program `ebpf:"call_exit"`
+	GroupReclaimBegin *ebpf.Program `ebpf:"group_reclaim_begin"`
+	GroupReclaimEnd   *ebpf.Program `ebpf:"group_reclaim_end"`
+	LookAtThreads     *ebpf.Program `ebpf:"look_at_threads"`
+	OomKill           *ebpf.Program `ebpf:"oom_kill"`
+	PageAlloc         *ebpf.Program `ebpf:"page_alloc"`
+	ProcessExec       *ebpf.Program `ebpf:"process_exec"`
+	ProcessExit       *ebpf.Program `ebpf:"process_exit"`
+	ProcessFork       *ebpf.Program `ebpf:"process_fork"`
+	ReclaimBegin      *ebpf.Program `ebpf:"reclaim_begin"`
+	ReclaimEnd        *ebpf.Program `ebpf:"reclaim_end"`
+	SchedMigrateTask  *ebpf.Program `ebpf:"sched_migrate_task"`
+	SchedSwitch       *ebpf.Program `ebpf:"sched_switch"`
+	SchedWaking       *ebpf.Program `ebpf:"sched_waking"`
+	SockRecv          *ebpf.Program `ebpf:"sock_recv"`
+	SockSend          *ebpf.Program `ebpf:"sock_send"`
+	TcpRetransmit     *ebpf.Program `ebpf:"tcp_retransmit"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.BlockComplete,
+		p.BlockInsert,
+		p.BlockIssue,
+		p.BlockStart,
 		p.CallEnter,
 		p.CallExit,
+		p.GroupReclaimBegin,
+		p.GroupReclaimEnd,
 		p.LookAtThreads,
+		p.OomKill,
+		p.PageAlloc,
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,
@@ -517,6 +664,9 @@ func (p *bpfPrograms) Close() error {
 		p.SchedMigrateTask,
 		p.SchedSwitch,
 		p.SchedWaking,
+		p.SockRecv,
+		p.SockSend,
+		p.TcpRetransmit,
 	)
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -65,8 +64,8 @@ func mapArray[T any](p *Probe, m *ebpf.Map) ([]T, error) {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n), nil
 }
 
-// Drain calls f for every {process, call} that was active since the last
-// Drain. The sum of all of them is exact: nothing is sampled or lost. Hist is
+// Drain calls f for every {process, call} and {process, operation of the host}
+// that was active since the last Drain. The sum of all of them is exact: nothing is sampled or lost. Hist is
 // valid until the next Drain.
 func (p *Probe) Drain(f func(stats.Calls)) {
 	for i := range p.cells {
@@ -74,7 +73,7 @@ func (p *Probe) Drain(f func(stats.Calls)) {
 		if i >= event.MaxCalls && atomic.LoadUint32(&c.Tgid) == 0 {
 			continue
 		}
-		if int(c.Row) >= len(p.calls) {
+		if int(c.Row) >= len(p.rows) {
 			continue
 		}
 		p.drain(uint32(i), f)
@@ -83,10 +82,11 @@ func (p *Probe) Drain(f func(stats.Calls)) {
 
 func (p *Probe) drain(i uint32, f func(stats.Calls)) {
 	c := &p.cells[i]
-	sum := atomic.LoadUint64(&c.SumNs)
+	sum, counts := atomic.LoadUint64(&c.SumNs), &p.buckets[i].Count
+	instant := atomic.LoadUint32(&counts[0]) // operations that take no time
 	t := p.taken[i]
 	if t == nil {
-		if sum == 0 {
+		if sum == 0 && instant == 0 {
 			return
 		}
 		t = &tally{counts: make([]uint32, stats.Buckets)}
@@ -95,12 +95,11 @@ func (p *Probe) drain(i uint32, f func(stats.Calls)) {
 		}
 		p.taken[i] = t
 	}
-	if sum == t.cell.SumNs && atomic.LoadUint64(&c.Lost) == t.cell.Lost {
-		return // a call takes more than 0 ns, so no call either
+	if sum == t.cell.SumNs && instant == t.counts[0] && atomic.LoadUint64(&c.Lost) == t.cell.Lost {
+		return // all others take more than 0 ns
 	}
 	t.delta.Reset()
 	top := 0
-	counts := &p.buckets[i].Count
 	for b := range t.counts {
 		// 32 bits wrap after hours; the difference of a second does not.
 		if n := atomic.LoadUint32(&counts[b]); n != t.counts[b] {
@@ -122,7 +121,7 @@ func (p *Probe) drain(i uint32, f func(stats.Calls)) {
 	t.delta.AddSum(now.SumNs-was.SumNs, now.MaxNs)
 	t.recent.Merge(&t.delta)
 	f(stats.Calls{
-		PID: c.Tgid, Start: t.start, Op: p.calls[c.Row].ID, Hist: &t.delta,
+		PID: c.Tgid, Start: t.start, Op: p.rows[c.Row], Hist: &t.delta,
 		Nested: now.Nested - was.Nested, Errors: now.Errors - was.Errors, Bytes: now.Bytes - was.Bytes,
 		Recorded: now.Recorded - was.Recorded, Lost: now.Lost - was.Lost,
 	})
@@ -182,14 +181,4 @@ func (p *Probe) SetPolicy() {
 		}
 		t.delta.Reset()
 	}
-}
-
-// ops lists the operations of rows, in order, without repeats.
-func (p *Probe) ops(rows []int) []event.Op {
-	var ops []event.Op
-	for _, r := range rows {
-		ops = append(ops, p.calls[r].ID)
-	}
-	slices.Sort(ops)
-	return slices.Compact(ops)
 }

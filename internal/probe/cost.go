@@ -33,9 +33,6 @@ const costRow = event.MaxCalls - 1
 // returns what they add to a call. It takes a few milliseconds and must come
 // before anything is traced.
 func (p *Probe) MeasureCost() (time.Duration, error) {
-	if len(p.calls) > costRow {
-		return 0, errors.New("measure the cost of a probe: the table of calls is full")
-	}
 	done, cost := make(chan error), time.Duration(0)
 	go func() {
 		// The kernel keeps state of this thread: never unlocked, it ends here.
@@ -64,7 +61,8 @@ func (p *Probe) measureCost() (time.Duration, error) {
 	if err := p.attachOne(proc.FileID{}, ex, proc.Site{Row: costRow, Symbol: "probed", Offset: at}); err != nil {
 		return 0, err
 	}
-	if err := p.Target(os.Getpid()); err != nil {
+	// Its calls only: what the host does for us is nobody's business.
+	if err := p.objs.Targets.Put(uint32(os.Getpid()), uint8(2)); err != nil {
 		return 0, err
 	}
 	watched := perCall()
@@ -90,11 +88,11 @@ func perCall() time.Duration {
 // forget removes every trace of the measurement.
 func (p *Probe) forget(pid uint32) error {
 	errs := []error{p.objs.Targets.Delete(pid)}
-	if err := p.objs.CellIndex.Delete(bpfCellKey{Tgid: pid, Row: costRow}); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		errs = append(errs, err)
-	}
 	for i := event.MaxCalls; i < len(p.cells); i++ {
 		if c := &p.cells[i]; c.Tgid == pid {
+			if err := p.objs.CellIndex.Delete(bpfCellKey{Tgid: pid, Row: c.Row}); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				errs = append(errs, err)
+			}
 			p.buckets[i] = bpfBucketRow{}
 			*c = bpfCell{}
 			errs = append(errs, p.objs.FreeCells.Put(nil, uint32(i)))

@@ -35,7 +35,9 @@ type session struct {
 	t      *testing.T
 	mu     sync.Mutex
 	calls  map[string]*stats.Calls // by exported symbol, all processes
-	events []event.Event
+	events []event.Event           // calls
+	host   []stats.Calls           // operations of the host, by process
+	seen   []event.Event           // and their records
 	life   []event.Life
 	stop   func()
 	done   chan struct{}
@@ -88,7 +90,13 @@ func (s *session) once(wait time.Duration) int {
 	if err != nil || err2 != nil {
 		s.t.Error(err, err2)
 	}
-	s.events = append(s.events, events...)
+	for _, e := range events {
+		if e.Op.IsCall() {
+			s.events = append(s.events, e)
+		} else {
+			s.seen = append(s.seen, e)
+		}
+	}
 	s.life = append(s.life, life...)
 	for _, l := range life {
 		if l.Kind == event.Exit {
@@ -101,6 +109,12 @@ func (s *session) once(wait time.Duration) int {
 }
 
 func (s *session) count(c stats.Calls) {
+	if !c.Op.IsCall() {
+		h := c.Hist.Clone()
+		c.Hist = &h
+		s.host = append(s.host, c)
+		return
+	}
 	name := ""
 	for _, row := range s.Probe.calls {
 		if row.ID == c.Op {

@@ -6,32 +6,10 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 
-	"ingero/internal/event"
 	"ingero/internal/stats"
 )
-
-// switchTellsState reports whether the sched_switch tracepoint says in what
-// state the thread leaves (Linux 5.18); before that its own field must do.
-func switchTellsState() bool {
-	spec, err := btf.LoadKernelSpec()
-	if err != nil {
-		return false
-	}
-	var t *btf.Typedef
-	if err := spec.TypeByName("btf_trace_sched_switch", &t); err != nil {
-		return false
-	}
-	p, ok := btf.UnderlyingType(t.Type).(*btf.Pointer)
-	if !ok {
-		return false
-	}
-	proto, ok := p.Target.(*btf.FuncProto)
-	return ok && len(proto.Params) == 5 // context, preempt, prev, next, prev_state
-}
 
 // lookAtThreads makes the kernel walk over all threads: those of traced
 // processes get their books, and all books are brought up to now.
@@ -98,8 +76,8 @@ func (p *Probe) drainEntry(i uint32, f func(stats.Ledger)) {
 		p.settled[i] = was
 	}
 	l := stats.Ledger{PID: e.Tgid, TID: e.Tid, Start: p.clock.UnixBoot(e.StartBoottime), Comm: p.comm(&e.Comm)}
-	if int(e.Place) < len(p.calls) {
-		l.Place = p.calls[e.Place].ID
+	if int(e.Place) < len(p.rows) {
+		l.Place = p.rows[e.Place]
 	}
 	var any uint64
 	for s := range l.NS {
@@ -112,46 +90,4 @@ func (p *Probe) drainEntry(i uint32, f func(stats.Ledger)) {
 	if any > 0 {
 		f(l)
 	}
-}
-
-// DrainPairs calls f for every thief and waker since the last time.
-func (p *Probe) DrainPairs(f func(stats.Pair)) error {
-	var thief bpfPairKey
-	var waker bpfWakerKey
-	var pair bpfPair
-	seen := map[any]bool{}
-	delta := func(key any) (ns, n uint64) {
-		was := p.pairs[key]
-		p.pairs[key] = [2]uint64{pair.Ns, pair.Count}
-		seen[key] = true
-		if pair.Ns < was[0] {
-			was = [2]uint64{} // the kernel forgot it meanwhile and began anew
-		}
-		return pair.Ns - was[0], pair.Count - was[1]
-	}
-	all := p.objs.Thieves.Iterate()
-	for all.Next(&thief, &pair) {
-		if ns, n := delta(thief); n > 0 {
-			f(stats.Pair{PID: thief.Victim, State: event.Runnable, OtherPID: thief.Other, OtherComm: p.comm(&pair.Comm), NS: ns, Count: n})
-		}
-	}
-	err := all.Err()
-	all = p.objs.Wakers.Iterate()
-	for all.Next(&waker, &pair) {
-		if ns, n := delta(waker); n > 0 {
-			f(stats.Pair{
-				PID: waker.Tgid, TID: waker.Tid, State: event.State(waker.State), OtherPID: waker.OtherTgid, OtherTID: waker.OtherTid,
-				OtherComm: p.comm(&pair.Comm), NS: ns, Count: n,
-			})
-		}
-	}
-	for key := range p.pairs {
-		if !seen[key] {
-			delete(p.pairs, key)
-		}
-	}
-	if err = errors.Join(err, all.Err()); errors.Is(err, ebpf.ErrIterationAborted) {
-		return nil // it changed under our hands: the rest comes next second
-	}
-	return err
 }

@@ -11,8 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -44,41 +43,54 @@ type Config struct {
 	RingBytes int
 	// Single attaches one uprobe at a time, as kernels before 6.6 need.
 	Single bool
+	// What of the host is not to be looked at: block devices, TCP, sockets.
+	NoIO, NoTCP, NoNet bool
 }
 
 // Probe is the loaded kernel side. One goroutine reads it; Attach, DetachFile,
 // Target, Traced and Sites may be called from another.
 type Probe struct {
-	calls    []event.Call
-	objs     bpfObjects
-	clock    *Clock
-	records  *ringbuf.Reader
-	life     *ringbuf.Reader
-	cells    []bpfCell
-	buckets  []bpfBucketRow
-	unmap    []func() error
-	mu       sync.Mutex
-	links    map[proc.FileID][]link.Link // those of no file are under the zero id
-	single   bool
-	taken    map[uint32]*tally
-	ledger   []bpfLedgerEntry
-	settled  map[uint32]*bpfLedgerEntry
-	pairs    map[any][2]uint64
-	walk     *link.Iter
-	sites    int
-	sitesOf  map[proc.FileID]int
-	record   ringbuf.Record
-	names    map[[16]byte]string
-	lastComm [16]byte
-	lastName string
+	calls     []event.Call
+	rows      []event.Op // by row: the calls, then operations of the host
+	objs      objects
+	kernel    *ebpf.Collection
+	clock     *Clock
+	records   *ringbuf.Reader
+	life      *ringbuf.Reader
+	cells     []bpfCell
+	buckets   []bpfBucketRow
+	unmap     []func() error
+	mu        sync.Mutex
+	links     map[proc.FileID][]link.Link // those of no file are under the zero id
+	single    bool
+	taken     map[uint32]*tally
+	ledger    []bpfLedgerEntry
+	settled   map[uint32]*bpfLedgerEntry
+	pairs     map[any][2]uint64
+	walk      *link.Iter
+	sites     int
+	hostSites int
+	hostGaps  []string
+	sitesOf   map[proc.FileID]int
+	record    ringbuf.Record
+	names     map[[16]byte]string
+	lastComm  [16]byte
+	lastName  string
+}
+
+// objects are what we use by name. The programs of tracepoints are not among
+// them: which there are depends on the kernel.
+type objects struct {
+	bpfMaps
+	bpfVariables
+	CallEnter     *ebpf.Program `ebpf:"call_enter"`
+	CallExit      *ebpf.Program `ebpf:"call_exit"`
+	LookAtThreads *ebpf.Program `ebpf:"look_at_threads"`
 }
 
 // Load puts the programs into the kernel and attaches those that follow
 // processes. Library calls are not traced until Attach.
 func Load(cfg Config) (*Probe, error) {
-	if len(cfg.Calls) > event.MaxCalls {
-		return nil, fmt.Errorf("%d rows in the table of calls; the kernel side has room for %d", len(cfg.Calls), event.MaxCalls)
-	}
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		return nil, fmt.Errorf("the kernel does not describe its types (BTF): %w; "+
 			"tracing needs Linux 5.15 or newer, built with CONFIG_DEBUG_INFO_BTF=y: see 'ingero check'", err)
@@ -92,6 +104,9 @@ func Load(cfg Config) (*Probe, error) {
 		links: map[proc.FileID][]link.Link{}, sitesOf: map[proc.FileID]int{}, taken: map[uint32]*tally{}, names: map[[16]byte]string{},
 		settled: map[uint32]*bpfLedgerEntry{}, pairs: map[any][2]uint64{},
 	}
+	for _, c := range cfg.Calls {
+		p.rows = append(p.rows, c.ID)
+	}
 	if err := p.load(cfg); err != nil {
 		p.Close()
 		return nil, err
@@ -104,15 +119,26 @@ func (p *Probe) load(cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded programs: %w", err)
 	}
-	if err := configure(spec, cfg); err != nil {
+	types := btf.NewCache()
+	kernel, err := types.Kernel()
+	if err != nil {
+		return fmt.Errorf("read the kernel's types: %w", err)
+	}
+	if err := p.hostRows(spec, kernelTypes{kernel}, cfg); err != nil {
+		return err
+	}
+	if err := configure(spec, kernelTypes{kernel}, cfg); err != nil {
 		return err
 	}
 	if !p.single {
 		spec.Programs["call_enter"].AttachType = ebpf.AttachTraceUprobeMulti
 		spec.Programs["call_exit"].AttachType = ebpf.AttachTraceUprobeMulti
 	}
-	if err := spec.LoadAndAssign(&p.objs, nil); err != nil {
+	if p.kernel, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		return fmt.Errorf("load the programs into the kernel: %w", explain(err))
+	}
+	if err := p.kernel.Assign(&p.objs); err != nil {
+		return fmt.Errorf("find the loaded programs: %w", err)
 	}
 	if err := p.mapMemory(); err != nil {
 		return err
@@ -123,21 +149,11 @@ func (p *Probe) load(cfg Config) error {
 	if p.life, err = ringbuf.NewReader(p.objs.ProcessRecords); err != nil {
 		return fmt.Errorf("open the ring of process records: %w", err)
 	}
-	for _, prog := range []*ebpf.Program{
-		p.objs.ProcessFork, p.objs.ProcessExec, p.objs.ProcessExit, p.objs.SchedSwitch, p.objs.SchedWaking, p.objs.SchedMigrateTask,
-		p.objs.ReclaimBegin, p.objs.ReclaimEnd,
-	} {
-		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
-		if err != nil {
-			return fmt.Errorf("attach %v: %w", prog, err)
-		}
-		p.keep(proc.FileID{}, l)
-	}
-	return nil
+	return p.attachHost(spec)
 }
 
 // configure writes the table and the options into read-only data.
-func configure(spec *ebpf.CollectionSpec, cfg Config) error {
+func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error {
 	var rows [event.MaxCalls]bpfCallSpec
 	for i, c := range cfg.Calls {
 		a := c.Args
@@ -165,7 +181,7 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
 	}
-	spec.Maps["slices"].MaxEntries = uint32(cpus)
+	spec.Maps["runqueues"].MaxEntries = uint32(cpus)
 	for name, value := range map[string]any{
 		"specs":         rows,
 		"bucket_bounds": stats.Bounds,
@@ -177,8 +193,8 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
 
-		"switch_tells_state": switchTellsState(),
-		"have_loop":          features.HaveProgramHelper(ebpf.Tracing, asm.FnLoop) == nil,
+		"switch_tells_state": kernel.switchTellsState(),
+		"victim_is_task":     kernel.victimIsTask(),
 	} {
 		v := spec.Variables[name]
 		if v == nil {
@@ -246,7 +262,10 @@ func (p *Probe) Close() error {
 	if p.life != nil {
 		errs = append(errs, p.life.Close())
 	}
-	errs = append(errs, p.objs.Close())
+	errs = append(errs, p.objs.Close(), p.objs.CallEnter.Close(), p.objs.CallExit.Close(), p.objs.LookAtThreads.Close())
+	if p.kernel != nil {
+		p.kernel.Close()
+	}
 	return errors.Join(errs...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"ingero/internal/event"
 )
@@ -42,15 +43,19 @@ func (p *Probe) decode(raw []byte) (event.Event, error) {
 		return event.Event{}, fmt.Errorf("call record of %d bytes, expected %d", len(raw), unsafe.Sizeof(bpfCallRecord{}))
 	}
 	r := (*bpfCallRecord)(unsafe.Pointer(unsafe.SliceData(raw)))
-	if int(r.Row) >= len(p.calls) {
-		return event.Event{}, fmt.Errorf("call record of row %d; the table has %d", r.Row, len(p.calls))
+	if int(r.Row) >= len(p.rows) {
+		return event.Event{}, fmt.Errorf("call record of row %d; the table has %d", r.Row, len(p.rows))
 	}
-	return event.Event{
+	e := event.Event{
 		Start: p.clock.Unix(r.StartNs), Dur: int64(r.DurNs), PID: r.Pid, TID: r.Tid,
-		Op: p.calls[r.Row].ID, Depth: r.Depth, Dir: event.Direction(r.Dir), GPU: r.Gpu, Ret: r.Ret,
+		Op: p.rows[r.Row], Depth: r.Depth, Dir: event.Direction(r.Dir), GPU: r.Gpu, Ret: r.Ret,
 		Bytes: r.Bytes, Handle: r.Handle, Cgroup: r.Cgroup, Comm: p.comm(&r.Comm), Rank: event.NoRank,
 		Runnable: int64(r.RunnableNs), Blocked: int64(r.BlockedNs),
-	}, nil
+	}
+	if c := e.Op.Class(); !e.Op.IsCall() && c != event.Gap {
+		e.Runnable, e.Blocked = -1, -1
+	}
+	return e, nil
 }
 
 // comm returns a thread's name; the few names there are share their memory.
@@ -75,6 +80,8 @@ func (p *Probe) comm(c *[16]int8) string {
 	return name
 }
 
+func bytesOf(c *[64]int8) []byte { return (*[64]byte)(unsafe.Pointer(c))[:] }
+
 // lifeKinds translates the kernel side's enum process_kind.
 var lifeKinds = map[bpfProcessKind]event.LifeKind{
 	bpfProcessKindPROCESS_FOUND:       event.Found,
@@ -82,6 +89,7 @@ var lifeKinds = map[bpfProcessKind]event.LifeKind{
 	bpfProcessKindPROCESS_EXIT:        event.Exit,
 	bpfProcessKindPROCESS_FORK:        event.Fork,
 	bpfProcessKindTHREAD_DIED_IN_CALL: event.DiedInCall,
+	bpfProcessKindPROCESS_OOM:         event.OOMKill,
 }
 
 // ReadProcesses returns all process records that are waiting. It does not
@@ -105,10 +113,10 @@ func (p *Probe) ReadProcesses() ([]event.Life, error) {
 		e := event.Life{
 			Kind: lifeKinds[bpfProcessKind(r.Kind)], Time: p.clock.Unix(r.TimeNs), PID: r.Pid, TID: r.Tid, Other: r.Other, UID: r.Uid,
 			Status: r.Status, Start: p.clock.UnixBoot(r.StartBoottime), StartBoot: r.StartBoottime, Cgroup: r.Cgroup,
-			Comm: p.comm(&r.Comm),
+			Comm: p.comm(&r.Comm), OtherComm: p.comm(&r.OtherComm), Group: unix.ByteSliceToString(bytesOf(&r.MemoryGroup)),
 		}
-		if e.Kind == event.DiedInCall && int(r.Row) < len(p.calls) {
-			e.Op, e.CallStart = p.calls[r.Row].ID, p.clock.Unix(r.CallStartNs)
+		if e.Kind == event.DiedInCall && int(r.Row) < len(p.rows) {
+			e.Op, e.CallStart = p.rows[r.Row], p.clock.Unix(r.CallStartNs)
 		}
 		all = append(all, e)
 	}

@@ -30,7 +30,7 @@ func Ops(ctx context.Context, s Source, p OpsParams) (*OpsAnswer, error) {
 		row := &totals.Rows[i]
 		op := newOp(row, p.PerProcess, totals.Sampled)
 		a.Ops = append(a.Ops, op)
-		if row.Op.IsCall() { // what the kernel counts is not recorded one by one
+		if row.Op.IsCall() {
 			a.Coverage.Calls += op.Count
 			a.Coverage.Recorded += op.Recorded
 		}

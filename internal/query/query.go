@@ -37,7 +37,7 @@ func newWindow(from, to int64) Window {
 
 // Coverage is how much of what happened the answer rests on.
 type Coverage struct {
-	Calls    uint64   `json:"calls"`          // counted, exactly
+	Calls    uint64   `json:"calls"`          // of libraries, counted exactly; the host's operations are not among them
 	Recorded uint64   `json:"recorded"`       // of them, kept as events
 	Lost     *uint64  `json:"lost"`           // that should have been kept; null: not known
 	Overhead *float64 `json:"overhead_share"` // of the processes' time; null: not measured
