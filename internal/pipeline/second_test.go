@@ -84,7 +84,7 @@ func TestWindowTellsHostCountsFromCalls(t *testing.T) {
 		}
 	}
 	v := w.View()
-	if len(v.Host) != 1 || v.Host[0] != (HostView{throttled.Op, 12}) {
+	if len(v.Host) != 1 || v.Host[0].Op != throttled.Op || v.Host[0].Count != 12 {
 		t.Errorf("host %v", v.Host)
 	}
 	if v.Calls != 0 || len(v.Ops) != 0 || len(v.Processes) != 0 {
