@@ -3,22 +3,24 @@
  * wakers ended its other waits. */
 #pragma once
 
-#define SEATS 8 /* traced processes that can wait for one CPU by name; a power of two */
+#define SEATS 16 /* threads that can wait for one CPU by name */
+#define TAKEN (~0U) /* a seat that is being filled in */
 
-/* The threads of one traced process that wait for a CPU. */
+/* A thread that waits for a CPU. */
 struct seat {
-	u64 who;  /* tgid << 32 | how many; it is free when there are none */
-	u64 late; /* ns of this slice that they did not wait, added up */
+	u64 from_ns;
+	u32 tgid;
+	u32 tid; /* 0: free */
 };
 
 /* A CPU: since when the task on it has been there, and who waits. At each
  * switch, the one that leaves is charged with the time of those who waited. */
 struct runqueue {
 	u64 since_ns;
-	u64 waiting; /* threads with a seat */
-	u64 owing;   /* a thread that has left waited in this slice */
+	u64 current; /* the task on it, to be read with care */
+	u32 waiting; /* seats that are taken */
+	u32 _pad[11];
 	struct seat seats[SEATS];
-	u64 _pad[5]; /* three cache lines */
 };
 
 struct {
@@ -61,41 +63,50 @@ struct {
 	__type(value, struct pair);
 } wakers SEC(".maps");
 
-static __always_inline void add_thief(u32 victim, struct task_struct *task, u64 ns)
+static __noinline void add_thief(u32 victim, struct task_struct *task, u64 ns)
 {
-	struct pair_key key = { .victim = victim, .other = task->tgid };
+	struct pair_key key = { .victim = victim, .other = BPF_CORE_READ(task, tgid) };
 	struct pair *p = bpf_map_lookup_elem(&thieves, &key), fresh = { .ns = ns, .count = 1 };
 
 	if (p) {
 		__sync_fetch_and_add(&p->ns, ns);
 		__sync_fetch_and_add(&p->count, 1);
+		/* It may have started another program since. */
+		BPF_CORE_READ_INTO(&p->comm, task, comm);
 		return;
 	}
-	bpf_probe_read_kernel(fresh.comm, sizeof(fresh.comm), task->comm);
+	BPF_CORE_READ_INTO(&fresh.comm, task, comm);
 	bpf_map_update_elem(&thieves, &key, &fresh, BPF_NOEXIST);
 }
 
+static __always_inline void free_seat(struct runqueue *rq, struct seat *s, u32 tid)
+{
+	if (__sync_val_compare_and_swap(&s->tid, tid, 0) == tid)
+		__sync_fetch_and_add(&rq->waiting, -1);
+}
+
 /* The task leaves the CPU that others have waited for. */
-static __noinline void charge(struct runqueue *rq, struct task_struct *task, u64 ns)
+static __noinline void charge(struct runqueue *rq, struct task_struct *task, u64 since, u64 now)
 {
 	u32 i;
 
 	if (!rq || !task)
 		return;
-	rq->owing = 0;
 	for (i = 0; i < SEATS; i++) {
 		struct seat *s = &rq->seats[i];
-		u64 who = s->who, late = s->late, waited;
+		u32 tid = s->tid;
+		u64 from = s->from_ns > since ? s->from_ns : since;
 
-		if (late)
-			__sync_fetch_and_add(&s->late, -late);
-		waited = (u32)who * ns - late;
-		if ((s64)waited > 0)
-			add_thief(who >> 32, task, waited);
+		if (!tid || tid == TAKEN)
+			continue;
+		if (tid == task->pid) /* it ran: it cannot have waited */
+			free_seat(rq, s, tid);
+		else if (from < now)
+			add_thief(s->tgid, task, now - from);
 	}
 }
 
-static __always_inline void end_slice(struct task_struct *task, u32 cpu, u64 now)
+static __always_inline void end_slice(struct task_struct *prev, struct task_struct *next, u32 cpu, u64 now)
 {
 	struct runqueue *rq = bpf_map_lookup_elem(&runqueues, &cpu);
 	u64 since;
@@ -104,66 +115,57 @@ static __always_inline void end_slice(struct task_struct *task, u32 cpu, u64 now
 		return;
 	since = rq->since_ns;
 	rq->since_ns = now;
-	if ((rq->waiting || rq->owing) && since && since < now)
-		charge(rq, task, now - since);
-}
-
-/* A thread begins to wait for a CPU. Without a free seat its thieves stay
- * unnamed. */
-static __noinline void take_seat(struct thread *th, u32 tgid, u32 cpu, u64 now)
-{
-	struct runqueue *rq = bpf_map_lookup_elem(&runqueues, &cpu);
-	u32 i;
-
-	if (!th || !rq)
-		return;
-	th->waiting_ns = now;
-	for (i = 0; i < SEATS; i++) {
-		u32 at = (tgid + i) & (SEATS - 1);
-		struct seat *s = &rq->seats[at];
-		u64 who = s->who, mine = (u64)tgid << 32 | 1, since = rq->since_ns;
-
-		if ((u32)who) {
-			if (who >> 32 != tgid)
-				continue;
-			mine = who + 1;
-		}
-		if (__sync_val_compare_and_swap(&s->who, who, mine) != who)
-			continue;
-		if ((u32)mine == 1 && who >> 32 != tgid)
-			s->late = 0;
-		if (now > since)
-			__sync_fetch_and_add(&s->late, now - since);
-		__sync_fetch_and_add(&rq->waiting, 1);
-		th->seat = at + 1;
-		return;
-	}
+	rq->current = (u64)next;
+	if (rq->waiting && since && since < now)
+		charge(rq, prev, since, now);
 }
 
 /* A thread gets the CPU it waited for, or moves to another. */
-static __noinline void leave_seat(struct thread *th, u64 now)
+static __noinline void leave_seat(struct thread *th, u32 tid, u64 now)
 {
 	u32 cpu, at;
-	u64 began;
 	struct runqueue *rq;
 	struct seat *s;
+	u64 from;
 
 	if (!th || !th->seat)
 		return;
-	cpu = th->cpu;
 	at = th->seat - 1;
 	th->seat = 0;
+	cpu = at / SEATS;
 	rq = bpf_map_lookup_elem(&runqueues, &cpu);
 	if (!rq)
 		return;
 	s = &rq->seats[at & (SEATS - 1)];
-	began = th->waiting_ns > rq->since_ns ? th->waiting_ns : rq->since_ns;
-	if (now > began) { /* not at the end of a slice: who has the CPU is charged later */
-		__sync_fetch_and_add(&s->late, began - now);
-		rq->owing = 1;
+	from = s->from_ns > rq->since_ns ? s->from_ns : rq->since_ns;
+	if (s->tid == tid && now > from && rq->current) /* in the middle of a slice */
+		add_thief(s->tgid, (struct task_struct *)rq->current, now - from);
+	free_seat(rq, s, tid);
+}
+
+/* A thread begins to wait for a CPU. Without a free seat its thieves stay
+ * unnamed. */
+static __noinline void take_seat(struct thread *th, struct task_struct *task, u32 cpu, u64 now)
+{
+	struct runqueue *rq = bpf_map_lookup_elem(&runqueues, &cpu);
+	u32 i;
+
+	if (!th || !task || !rq)
+		return;
+	leave_seat(th, task->pid, now);
+	for (i = 0; i < SEATS; i++) {
+		u32 at = (task->pid + i) & (SEATS - 1);
+		struct seat *s = &rq->seats[at];
+
+		if (s->tid || __sync_val_compare_and_swap(&s->tid, 0, TAKEN))
+			continue;
+		s->from_ns = now;
+		s->tgid = task->tgid;
+		s->tid = task->pid; /* last: now it counts */
+		__sync_fetch_and_add(&rq->waiting, 1);
+		th->seat = cpu * SEATS + at + 1;
+		return;
 	}
-	__sync_fetch_and_add(&s->who, -1);
-	__sync_fetch_and_add(&rq->waiting, -1);
 }
 
 static __always_inline void name_waker(struct thread *th, struct task_struct *task, u64 ns)

@@ -16,7 +16,7 @@ int sched_switch(u64 *ctx)
 	struct thread *th;
 	bool preempt = ctx[0];
 
-	end_slice(prev, cpu, now);
+	end_slice(prev, next, cpu, now);
 	th = bpf_task_storage_get(&threads, prev, NULL, 0);
 	if (th && !th->exited) {
 		prev_state = switch_tells_state ? ctx[3] : prev->__state;
@@ -26,11 +26,11 @@ int sched_switch(u64 *ctx)
 		th->on_cpu = 0;
 		th->cpu = cpu;
 		if (state == RUNNABLE)
-			take_seat(th, prev->tgid, cpu, now);
+			take_seat(th, prev, cpu, now);
 	}
 	th = bpf_task_storage_get(&threads, next, NULL, 0);
 	if (th && !th->exited) {
-		leave_seat(th, now);
+		leave_seat(th, next->pid, now);
 		change(th, next, now, th->reclaiming ? RECLAIM : RUNNING);
 		th->on_cpu = 1;
 		th->cpu = cpu;
@@ -71,7 +71,7 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 		count_operation(th, task, row_major_fault, 0, now - began);
 	}
 	change(th, task, now, RUNNABLE);
-	take_seat(th, task->tgid, th->cpu, now);
+	take_seat(th, task, th->cpu, now);
 	return 0;
 }
 
@@ -85,8 +85,7 @@ int BPF_PROG(sched_migrate_task, struct task_struct *task, int dest)
 		return 0;
 	if (th->state == RUNNABLE && !th->on_cpu) {
 		now = bpf_ktime_get_ns();
-		leave_seat(th, now);
-		take_seat(th, task->tgid, dest, now);
+		take_seat(th, task, dest, now);
 	}
 	th->cpu = dest;
 	return 0;

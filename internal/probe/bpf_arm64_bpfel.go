@@ -211,14 +211,15 @@ type bpfRivalKey struct {
 type bpfRunqueue struct {
 	_       structs.HostLayout
 	SinceNs uint64
-	Waiting uint64
-	Owing   uint64
-	Seats   [8]struct {
-		_    structs.HostLayout
-		Who  uint64
-		Late uint64
+	Current uint64
+	Waiting uint32
+	Pad     [11]uint32
+	Seats   [16]struct {
+		_      structs.HostLayout
+		FromNs uint64
+		Tgid   uint32
+		Tid    uint32
 	}
-	Pad [5]uint64
 }
 
 type bpfState uint32
@@ -267,16 +268,15 @@ type bpfThread struct {
 	Cpu            uint32
 	SinceNs        uint64
 	BeganNs        uint64
-	WaitingNs      uint64
 	RunnableNs     uint64
 	BlockedNs      uint64
 	Waker          uint64
 	WakerComm      [16]int8
-	Seat           uint8
+	Seat           uint32
 	OnCpu          uint8
 	Faulting       uint8
 	Reclaiming     uint8
-	Pad            uint32
+	Pad            uint8
 	LeftNs         uint64
 	LeftRunnableNs uint64
 	LeftBlockedNs  uint64
