@@ -102,6 +102,13 @@ func TestBooksComeBack(t *testing.T) {
 			t.Errorf("second %d: pairs %+v, want %+v", s.At, s.Pairs, x.Pairs)
 		}
 	}
+	checkViews(t, rd)
+}
+
+// checkViews asks for parts of what TestBooksComeBack recorded, and by name.
+func checkViews(t *testing.T, rd *Reader) {
+	t.Helper()
+	op := event.Calls[0].ID
 	if part := books(t, rd, Filter{From: testStart + 1e9, To: testStart + 2e9, PIDs: []uint32{7, 8}, Ops: []event.Op{op}}); len(part) != 1 || len(part[0].Seconds) != 1 || len(part[0].Seconds[0].Calls) != 1 {
 		t.Errorf("one second: %+v", part)
 	}
