@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
@@ -233,6 +234,25 @@ func TestPIDsAreUsedAgain(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func TestEndedProcessesAreForgotten(t *testing.T) {
+	now := time.Unix(testSecond, 0)
+	w, _ := create(t, Options{Now: func() time.Time { return now }})
+	for i := range 300 {
+		p := ProcessRow{Process: event.Process{PID: uint32(i%7 + 1), Start: now.UnixNano(), Rank: event.NoRank}}
+		w.Process(p)
+		w.Books(now.Unix(), []stats.Ledger{busyThread(p.PID, p.PID, p.Start, event.Calls[0].ID)}, nil)
+		must(t, w.Flush())
+		now = now.Add(time.Second)
+		p.Ended = now.UnixNano()
+		w.Process(p)
+		must(t, w.Flush())
+	}
+	if len(w.processes) > 62 || len(w.byPID) > 7 {
+		t.Errorf("%d processes of %d numbers are remembered", len(w.processes), len(w.byPID))
+	}
+	must(t, w.Close())
 }
 
 func TestHostileBooksNeitherFailNorOverflow(t *testing.T) {
