@@ -72,7 +72,7 @@ func (w *Writer) Books(second int64, ledger []stats.Ledger, pairs []stats.Pair) 
 	for _, i := range oldest {
 		l := &ledger[i]
 		owners[i] = w.owner(l.PID, l.Start, l.Start)
-		if p := owners[i]; p.met && !p.known && l.TID == l.PID && p.row.Comm != l.Comm {
+		if p := owners[i]; p.met && !p.known && p.row.Comm != l.Comm && (l.TID == l.PID || p.row.Comm == "") {
 			p.row.Comm, p.changed = l.Comm, true
 		}
 		if l.Place != 0 {

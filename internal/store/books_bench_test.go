@@ -83,6 +83,29 @@ func BenchmarkBooks(b *testing.B) {
 	}
 }
 
+// BenchmarkBooksPool is a second of 200 idle threads and 20 that work.
+func BenchmarkBooksPool(b *testing.B) {
+	w, path := create(b, Options{})
+	w.Process(ProcessRow{Process: event.Process{PID: 100, Start: testStart - 9e9, Rank: event.NoRank}})
+	var ledger []stats.Ledger
+	for tid := range uint32(220) {
+		if tid < 20 {
+			ledger = append(ledger, busyThread(100, 100+tid, testStart-9e9, event.Calls[0].ID), busyThread(100, 100+tid, testStart-9e9, 0))
+		} else {
+			ledger = append(ledger, idleThread(100, 100+tid, testStart-9e9))
+		}
+	}
+	second := testSecond
+	for b.Loop() {
+		second++
+		w.Books(second, ledger, nil)
+		must(b, w.Flush())
+	}
+	must(b, w.Close())
+	db, _ := diskSize(path)
+	b.ReportMetric(float64(db)/float64(second-testSecond), "bytes/s")
+}
+
 // BenchmarkBooksFlush is what a second of the ledger costs the writer.
 func BenchmarkBooksFlush(b *testing.B) {
 	w, _ := create(b, Options{})

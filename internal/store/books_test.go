@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
@@ -102,6 +103,13 @@ func TestBooksComeBack(t *testing.T) {
 			t.Errorf("second %d: pairs %+v, want %+v", s.At, s.Pairs, x.Pairs)
 		}
 	}
+	checkViews(t, rd)
+}
+
+// checkViews asks for parts of what TestBooksComeBack recorded, and by name.
+func checkViews(t *testing.T, rd *Reader) {
+	t.Helper()
+	op := event.Calls[0].ID
 	if part := books(t, rd, Filter{From: testStart + 1e9, To: testStart + 2e9, PIDs: []uint32{7, 8}, Ops: []event.Op{op}}); len(part) != 1 || len(part[0].Seconds) != 1 || len(part[0].Seconds[0].Calls) != 1 {
 		t.Errorf("one second: %+v", part)
 	}
@@ -226,6 +234,25 @@ func TestPIDsAreUsedAgain(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func TestEndedProcessesAreForgotten(t *testing.T) {
+	now := time.Unix(testSecond, 0)
+	w, _ := create(t, Options{Now: func() time.Time { return now }})
+	for i := range 300 {
+		p := ProcessRow{Process: event.Process{PID: uint32(i%7 + 1), Start: now.UnixNano(), Rank: event.NoRank}}
+		w.Process(p)
+		w.Books(now.Unix(), []stats.Ledger{busyThread(p.PID, p.PID, p.Start, event.Calls[0].ID)}, nil)
+		must(t, w.Flush())
+		now = now.Add(time.Second)
+		p.Ended = now.UnixNano()
+		w.Process(p)
+		must(t, w.Flush())
+	}
+	if len(w.processes) > 62 || len(w.byPID) > 7 {
+		t.Errorf("%d processes of %d numbers are remembered", len(w.processes), len(w.byPID))
+	}
+	must(t, w.Close())
 }
 
 func TestHostileBooksNeitherFailNorOverflow(t *testing.T) {

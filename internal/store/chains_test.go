@@ -80,6 +80,13 @@ func TestIncidentsAreKept(t *testing.T) {
 		t.Errorf("rows %v", rows)
 	}
 	must(t, w.Close())
+	manyIncidents(t, path)
+}
+
+// manyIncidents goes on where TestIncidentsAreKept ends.
+func manyIncidents(t *testing.T, path string) {
+	t.Helper()
+	r := open(t, path)
 	// The next session does not watch what still went on.
 	w, err := Create(path, Options{Node: "node-1"})
 	must(t, err)

@@ -63,6 +63,8 @@ func writeForever(path string) error {
 		n += len(batch)
 		stats := testStats(g.r, 1, 1)
 		w.Stats(time.Now().Unix(), stats)
+		ledger, pairs := testBooks(g.r, 4000, testStart-1e9)
+		w.Books(time.Now().Unix(), ledger, pairs)
 		if err := w.Flush(); err != nil {
 			fmt.Println("flush:", err)
 			fmt.Println("close:", w.Close())
@@ -180,6 +182,14 @@ func TestReadersWorkWhileAWriterWrites(t *testing.T) {
 		}
 		if _, err := r.Events(context.Background(), Filter{}, 10); err != nil {
 			t.Fatal(err)
+		}
+		// Calls and ledger of a second are written together.
+		for _, p := range books(t, r, Filter{}) {
+			for _, s := range p.Seconds {
+				if len(s.Calls) == 0 || len(s.Ledger) == 0 || len(s.Pairs) == 0 {
+					t.Fatalf("second %d: %d calls, %d ledgers, %d pairs", s.At, len(s.Calls), len(s.Ledger), len(s.Pairs))
+				}
+			}
 		}
 		if !lines.Scan() || strings.HasPrefix(lines.Text(), "flush") {
 			t.Fatalf("the writer failed: %s", lines.Text())

@@ -202,7 +202,12 @@ func matching(dec *decoder, ch *chunk, f Filter, o order, limit int) ([]int, err
 		}
 	}
 	if len(at) > limit {
-		slices.SortStableFunc(at, func(a, b int) int { return cmp.Compare(by[b], by[a]) })
+		slices.SortFunc(at, func(a, b int) int {
+			if o.by == colStart {
+				return cmp.Compare(by[b], by[a])
+			}
+			return cmp.Or(cmp.Compare(by[b], by[a]), cmp.Compare(cols[0][a], cols[0][b]), cmp.Compare(a, b))
+		})
 		at = at[:limit]
 		slices.Sort(at)
 	}

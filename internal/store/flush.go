@@ -124,6 +124,8 @@ func (w *Writer) committed(bytes int64, ids map[processKey]int64, newest int64, 
 	for key, id := range ids {
 		p := w.processes[key]
 		p.id, p.changed, p.moved = id, false, false
+	}
+	for key, p := range w.processes {
 		if p.row.Ended != 0 && w.opts.Now().UnixNano()-p.row.Ended > int64(sealAfter) {
 			w.forget(key)
 		}

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"ingero/internal/event"
@@ -172,5 +174,30 @@ func TestSlowestEvents(t *testing.T) {
 				t.Errorf("%s, limit %d: %d events, want %d", name, limit, len(got), len(top))
 			}
 		}
+	}
+}
+
+func TestDamagedBooksAndCanceledQuestions(t *testing.T) {
+	w, path := create(t, Options{})
+	recordBooks(t, w, testSecond, testSecond+5, nil)
+	must(t, w.Close())
+	r := open(t, path)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := r.Books(ctx, Filter{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	uri, err := dsn(path, "mode=rw")
+	must(t, err)
+	hostile(t, uri, "UPDATE call_stats SET histogram = x'0102'")
+	if _, err := r.Books(context.Background(), Filter{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("damaged histogram: %v", err)
+	}
+	if sum := sumBooks(t, r, Filter{}, BookOptions{Sums: true}); sum.calls != 5*2000 {
+		t.Errorf("sums of a damaged histogram: %+v", sum)
+	}
+	hostile(t, uri, "DROP VIEW waits_view; DROP TABLE waits")
+	if _, err := r.BooksWith(context.Background(), Filter{PIDs: []uint32{4000}}, BookOptions{NoCalls: true}); err == nil || !strings.Contains(err.Error(), "waits") {
+		t.Errorf("missing table: %v", err)
 	}
 }
