@@ -92,6 +92,9 @@ func addThread(t *table, j query.Job, th query.Thread) {
 // report prints the findings.
 func report(e *query.Explanation, col paint) string {
 	if len(e.Chains) == 0 {
+		if e.Basis != "ledger" {
+			return "  No findings in what calls took.\n\n"
+		}
 		return "  " + col("green", "No findings.") + " Nothing took time from the job that it does not take when all is well.\n\n"
 	}
 	counts := map[string]int{}

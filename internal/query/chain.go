@@ -182,7 +182,7 @@ func timeline(ctx context.Context, s Moments, f rule.Finding) ([]Moment, error) 
 		return nil, err
 	}
 	out = append(out, slow...)
-	if !f.Ongoing {
+	if !f.Ongoing && f.Kind != "cold_start" && f.Kind != "oom_kill" {
 		out = append(out, Moment{At: f.End.UTC(), Layer: layerOf(f.Kind), PID: f.Process.PID, Comm: f.Process.Comm, Text: "over"})
 	}
 	slices.SortStableFunc(out, func(a, b Moment) int { return a.At.Compare(b.At) })
@@ -278,17 +278,19 @@ func evidence(f rule.Finding) []Evidence {
 	return out
 }
 
-// notes says what the data of the window cannot tell.
-func notes(e *Explanation, w *rule.Window) []string {
-	var out []string
-	ledger := false
+// What an explanation may rest on.
+const (
+	basisLedger = "ledger"
+	basisCalls  = "calls"
+)
+
+func basis(w *rule.Window) string {
 	for i := range w.Processes {
 		for k := range w.Processes[i].Seconds {
-			ledger = ledger || len(w.Processes[i].Seconds[k].Ledger) > 0
+			if len(w.Processes[i].Seconds[k].Ledger) > 0 {
+				return basisLedger
+			}
 		}
 	}
-	if !ledger && len(w.Processes) > 0 {
-		out = append(out, "recorded without a time ledger: it cannot be told why threads waited, nor who kept them waiting")
-	}
-	return out
+	return basisCalls
 }

@@ -35,6 +35,7 @@ type Explanation struct {
 	Processes []Job    `json:"processes"`
 	Chains    []Chain  `json:"chains"`
 	Ops       []Op     `json:"ops,omitempty"` // per process, if asked for
+	Basis     string   `json:"basis"`         // what it was told from: "ledger", or "calls" where no ledger was recorded
 	Notes     []string `json:"notes"`         // what these data cannot tell
 }
 
@@ -111,7 +112,10 @@ func Explain(ctx context.Context, s Books, p ExplainParams) (*Explanation, error
 		}
 	}
 	slices.SortStableFunc(e.Processes, func(a, b Job) int { return cmp.Compare(wall(b), wall(a)) })
-	e.Notes = append(e.Notes, notes(e, w)...)
+	e.Basis = basis(w)
+	if e.Basis == basisCalls && len(w.Processes) > 0 {
+		e.Notes = append(e.Notes, "recorded without a time ledger: what calls took is known, but not why threads waited, nor who kept them waiting")
+	}
 	return e, nil
 }
 

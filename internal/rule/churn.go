@@ -92,35 +92,3 @@ func (j *job) graphs(s *slot) (n uint64) {
 	}
 	return n
 }
-
-// startSeconds is how long after its first call a job may be warming up.
-const startSeconds = 5
-
-// starting reports whether the job had just begun to use the device.
-func (j *job) starting(s *slot) bool {
-	first := j.slots[0].At
-	return s.At-first <= startSeconds && first-j.Start/1e9 <= 60 && (s.At-first <= 1 || s.norm() == nil)
-}
-
-// chargeStart is the time that loading took: contexts and modules at any
-// time, and right after the start the first, slow call of each kind.
-func chargeStart(j *job, s *slot) []charge {
-	ns := own(s, event.Load)
-	if j.starting(s) {
-		for op, c := range s.calls {
-			slow := c.Hist.Max()
-			if cl := op.Class(); (cl == event.Launch || cl == event.Alloc || cl == event.Copy) && slow >= 1e6 && c.Nested < c.Hist.Count() &&
-				slow >= 20*c.Hist.Quantile(0.5) {
-				ns += float64(slow)
-			}
-		}
-		ns = min(ns, float64(s.wall))
-	}
-	return []charge{{rule: ruleStart, ns: ns}}
-}
-
-func tellStart(j *job, f *Finding) {
-	f.Summary = fmt.Sprintf("cold start: contexts and modules were loaded, first calls were slow: %s", f.lost())
-	f.Fixes = []Fix{{Text: "It happens once. To shorten it: CUDA_MODULE_LOADING=LAZY, keep the process alive between requests, warm up before serving"}}
-	f.limit(Low, "it ends by itself")
-}

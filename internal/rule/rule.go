@@ -116,6 +116,7 @@ func Find(w Window) []Finding {
 	}
 	for i := range w.Processes {
 		all = append(all, findOOM(&w, &w.Processes[i])...)
+		all = append(all, findCold(&w.Processes[i])...)
 	}
 	all = slices.DeleteFunc(all, func(f Finding) bool {
 		return f.End.Unix() <= w.From || (w.To != 0 && f.Start.Unix() >= w.To)

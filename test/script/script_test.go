@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"ingero":    func() { os.Exit(cli.Main(os.Args[1:], cli.OSEnv())) },
 		"recording": func() { exit(makeRecording(os.Args[1])) },
+		"incident":  func() { exit(makeIncident(os.Args[1])) },
 	})
 }
 
