@@ -85,6 +85,7 @@ func (d *discovery) target(t *tracer, pid int) error {
 	if err := t.probe.Target(pid); err != nil {
 		return err
 	}
+	t.family(pid)
 	d.procs = append(d.procs, p)
 	for _, b := range libs {
 		if err := d.attach(t, b); err != nil {

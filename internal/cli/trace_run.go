@@ -171,7 +171,7 @@ func (t *tracer) run(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- pipeline.Run(until, pipeline.Config{
-			Source: quietSource{t.probe, t, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Ended: t.ended,
+			Source: quietSource{t.probe, t, &others}, Sinks: sinks, Describe: t.fs.Describe, Alive: t.alive, Found: t.family, Ended: t.ended,
 			EverySecond: each.add, Now: time.Now, Known: t.known(), Ready: t.resume,
 		})
 	}()
@@ -213,6 +213,23 @@ func (q quietSource) Detach() error {
 func (t *tracer) alive(p event.Process) bool {
 	d, err := t.fs.Describe(int(p.PID))
 	return err == nil && d.SinceBoot == p.SinceBoot
+}
+
+// family makes the kernel trace the processes that a traced one has started
+// before it was met, such as data loader workers; later ones follow by
+// themselves.
+func (t *tracer) family(pid int) {
+	for range 2 { // one may have been created while we looked
+		all, err := t.fs.Family(pid)
+		if err != nil {
+			t.status.debugf("%v", err)
+		}
+		for _, child := range all {
+			if err := t.probe.Target(child); err != nil {
+				t.status.debugf("%v", err)
+			}
+		}
+	}
 }
 
 // ended stops the trace when the last process given by --pid is gone.

@@ -84,6 +84,12 @@ var infoOf = func() map[Op]Info {
 	return m
 }()
 
+// Async reports whether the call may return before the device is done.
+func (o Op) Async() bool {
+	i := slices.IndexFunc(Calls, func(c Call) bool { return c.ID == o })
+	return i >= 0 && Calls[i].Async
+}
+
 // Symbol returns the exported name of a traced function, such as
 // cudaStreamSynchronize for cudaStreamSync; for host events their name.
 func (o Op) Symbol() string {

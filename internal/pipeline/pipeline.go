@@ -82,6 +82,8 @@ type Config struct {
 	Describe func(pid int) (event.Process, error)
 	// Alive reports whether the process that started then still lives.
 	Alive func(event.Process) bool
+	// Found is called when a process turns out to be one to trace.
+	Found func(pid int)
 	// Ended is called when the last thread of a traced process has ended.
 	Ended func(Process)
 	// EverySecond may add to the batch, which counts the second that has
@@ -198,7 +200,12 @@ func (l *loop) drain(now int64) error {
 	}
 	l.drawn = drawn
 	return errors.Join(
-		l.Source.DrainLedger(func(x stats.Ledger) { l.batch.Ledger = append(l.batch.Ledger, x) }),
+		l.Source.DrainLedger(func(x stats.Ledger) {
+			if l.procs[x.PID] == nil { // a worker that makes no calls itself
+				l.know(x.PID, 0, event.Life{})
+			}
+			l.batch.Ledger = append(l.batch.Ledger, x)
+		}),
 		l.Source.DrainPairs(func(x stats.Pair) { l.batch.Pairs = append(l.batch.Pairs, x) }),
 	)
 }
@@ -221,6 +228,10 @@ func (l *loop) live(life event.Life) error {
 	p := l.know(life.PID, life.Start, life)
 	p.startBoot = life.StartBoot
 	switch life.Kind {
+	case event.Found:
+		if l.Found != nil {
+			l.Found(int(life.PID))
+		}
 	case event.Fork:
 		// The number is used again, unless the child was quicker than this news of it.
 		if old := l.procs[life.Other]; old != nil && old.Start < life.Time-int64(time.Second) {

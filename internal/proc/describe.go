@@ -78,6 +78,33 @@ func parseStat(b []byte, d *event.Process) (start int64, err error) {
 	return strconv.ParseInt(f[19], 10, 64)
 }
 
+// Family returns the processes that descend from pid now.
+func (p FS) Family(pid int) ([]int, error) {
+	all, err := p.Processes()
+	if err != nil {
+		return nil, err
+	}
+	children := map[uint32][]int{}
+	for _, other := range all {
+		var d event.Process
+		b, err := os.ReadFile(p.path(other, "stat"))
+		if err != nil {
+			continue // it has just ended
+		}
+		if _, err := parseStat(b, &d); err == nil {
+			children[d.PPID] = append(children[d.PPID], other)
+		}
+	}
+	var family []int
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		mine := children[uint32(next[0])]
+		delete(children, uint32(next[0])) // no loop, whatever /proc says
+		family = append(family, mine...)
+		next = append(next, mine...)
+	}
+	return family, nil
+}
+
 // UID returns the effective user of a process.
 func (p FS) UID(pid int) (uint32, error) {
 	status, err := os.ReadFile(p.path(pid, "status"))

@@ -49,7 +49,7 @@ func (j *job) account() {
 	for _, p := range j.phases {
 		j.learnNorm(p)
 	}
-	j.normalShares(raw)
+	j.normalCharges(raw)
 	for i, s := range j.slots {
 		j.keepExcess(s, raw[i])
 	}
@@ -59,9 +59,9 @@ func (j *job) account() {
 	}
 }
 
-// normalShares finds what each rule takes of the busy time when all is well:
-// in the good seconds of a phase.
-func (j *job) normalShares(raw [][]charge) {
+// normalCharges finds what each rule takes for a unit of work when all is
+// well: in the good seconds of a phase.
+func (j *job) normalCharges(raw [][]charge) {
 	index := map[*slot]int{}
 	for i, s := range j.slots {
 		index[s] = i
@@ -70,24 +70,23 @@ func (j *job) normalShares(raw [][]charge) {
 		if p.norm == nil {
 			continue
 		}
-		p.norm.shares = make([]float64, len(rules))
-		var busy float64
-		sums := make([]float64, len(rules))
+		var busy, units float64
+		var sums [ruleCount]float64
 		for _, s := range p.norm.slots {
 			busy += float64(s.wall - s.idle())
+			units += float64(s.units)
 			for _, c := range raw[index[s]] {
 				sums[c.rule] += c.ns
 			}
 		}
 		for r := range rules {
-			share := sums[r] / max(busy, 1)
 			switch {
 			case rules[r].never:
-				share = 0
-			case !p.norm.varied && rules[r].constant > 0 && share >= rules[r].constant:
-				share = 0 // it has been like this from the start, and it is too much
+			case !p.norm.varied && rules[r].constant > 0 && sums[r] >= rules[r].constant*busy:
+				// It has been like this from the start, and it is too much.
+			default:
+				p.norm.charges[r] = sums[r] / units
 			}
-			p.norm.shares[r] = share
 		}
 	}
 }
@@ -96,7 +95,7 @@ func (j *job) normalShares(raw [][]charge) {
 // there is no norm, all of a charge counts that should never be, and of the
 // others what is beyond what any job may do.
 func (j *job) keepExcess(s *slot, raw []charge) {
-	sums := make([]float64, len(rules))
+	var sums [ruleCount]float64
 	for _, c := range raw {
 		sums[c.rule] += c.ns
 	}
@@ -108,7 +107,7 @@ func (j *job) keepExcess(s *slot, raw []charge) {
 		var normal float64
 		switch n := s.norm(); {
 		case n != nil:
-			normal = n.shares[r] * busy
+			normal = n.charges[r] * float64(s.units)
 		case rules[r].never:
 		case rules[r].constant == 0 || sum < rules[r].constant*busy:
 			continue
@@ -187,30 +186,36 @@ func (j *job) compare(s *slot) {
 	s.known = true
 	units := float64(s.units)
 	s.lack = float64(s.wall-s.idle()) - units*n.perUnit
-	grown := func(places ...event.Class) float64 {
+	grown := func(places ...event.Class) (excess, times float64) {
 		var now, normal float64
 		for _, p := range places {
 			now += j.deviceTime(s, p)
 			normal += n.waits[p] * units
 		}
 		if now < grownEnough*normal {
-			return 0
+			return 0, 1
 		}
-		return now - normal
+		return now - normal, now / max(normal, 1)
 	}
 	host := 0.0
 	for _, l := range s.lost {
 		host += l.ns
 	}
-	device := grown(event.Sync, event.Launch)
-	copies := grown(event.Copy)
+	device, slower := grown(event.Sync, event.Launch)
+	copies, copiesSlower := grown(event.Copy)
+	if copiesSlower >= 2*slower && queuesCopies(s) {
+		copies, device = copies+device, 0 // it is copies that the waits are for
+	}
 	room := max(s.lack-host, 0) // what the host lost is not the device's doing
 	if sum := device + copies; sum > room && sum > 0 {
 		device, copies = device*room/sum, copies*room/sum
 	}
 	s.lost[ruleDevice].ns += device
 	s.lost[ruleCopy].ns += copies
-	if left := room - device - copies; left >= unexplained*float64(s.wall-s.idle()) {
+	left := room - device - copies
+	faults := min(left, j.faultWork(s))
+	s.lost[ruleFault].ns += faults
+	if left -= faults; left >= unexplained*float64(s.wall-s.idle()) {
 		s.lost[ruleUnexplained].ns = left
 	}
 }
@@ -218,6 +223,16 @@ func (j *job) compare(s *slot) {
 // unexplained is the share of a second without any cause that is worth a
 // word. Less is the noise of the machine.
 const unexplained = 0.15
+
+// queuesCopies reports whether the job makes copies that it waits for later.
+func queuesCopies(s *slot) bool {
+	for op, c := range s.calls {
+		if op.Class() == event.Copy && c.Bytes > 0 && op.Async() {
+			return true
+		}
+	}
+	return false
+}
 
 // grownEnough is by how much the device must have become slower to be worth
 // a word.

@@ -69,6 +69,20 @@ func (j *job) bytesOf(f *Finding, op event.Op) (bytes uint64) {
 	return bytes
 }
 
+// slowerWrites reports whether the job waited longer for each byte it wrote
+// than it did when all was well.
+func (j *job) slowerWrites(f *Finding) bool {
+	perByte := func(of []*slot) float64 {
+		var ns, bytes float64
+		for _, s := range of {
+			ns += float64(s.at(event.Disk))
+			bytes += float64(bytesIn(s.Second, event.MakeOp(event.IO, 2)))
+		}
+		return ns / bytes // not a number if nothing was written
+	}
+	return perByte(f.slots) >= 2*perByte(f.good)
+}
+
 func bytesIn(s *stats.Second, op event.Op) uint64 {
 	for i := range s.Calls {
 		if s.Calls[i].Op == op {
@@ -97,7 +111,7 @@ func tellDisk(j *job, f *Finding) {
 		f.Culprits = rivals
 		f.Summary += fmt.Sprintf("; meanwhile %s used the same device", rivals[0].name())
 		f.Fixes = append(f.Fixes, Fix{Text: "Let the other process give way", Command: fmt.Sprintf("ionice -c 3 -p %d", rivals[0].PID)})
-	} else if written > read && read < written/10 {
+	} else if written > read && read < written/10 && !j.slowerWrites(f) {
 		// Its own writes at its own time: a checkpoint.
 		f.limit(Low, "the job's own writes, as at a checkpoint")
 		f.Fixes = append(f.Fixes, Fix{Text: "Write checkpoints in the background (torch.distributed.checkpoint async_save), or to a faster disk"})

@@ -18,6 +18,20 @@ func chargeFault(_ *job, s *slot) []charge {
 	return []charge{{rule: ruleFault, ns: float64(s.at(event.Fault))}}
 }
 
+// faultNS is the CPU time that the kernel may take for one page fault that
+// reads from a disk, beside the wait.
+const faultNS = 20_000
+
+// faultWork bounds the CPU time of page faults that a feeder waited in; it
+// shows as running.
+func (j *job) faultWork(s *slot) float64 {
+	c := s.host[event.MakeOp(event.Host, 8)]
+	if c == nil || s.lost[ruleFault].ns == 0 {
+		return 0
+	}
+	return min(faultNS*float64(c.Hist.Count()), 1.5*s.lost[ruleFault].ns)
+}
+
 func tellReclaim(_ *job, f *Finding) {
 	f.Summary = fmt.Sprintf("memory is short: %s of %s lost to freeing it (reclaim)", f.lost(), f.Process.Comm)
 	f.Fixes = []Fix{
@@ -60,7 +74,7 @@ func oom(w *Window, p *stats.Process, at int64) Finding {
 	f := newFinding(p, "oom_kill", at, at+1)
 	f.Severity, f.Confidence, f.Share, f.Explained = High, 1, 1, 1
 	// Whatever it would have done until the end of the window is lost.
-	f.LostNS = uint64(max(w.To-at, 1)) * 1e9
+	f.LostNS = uint64(max(w.last()-at, 1)) * 1e9
 	f.Symptom.During = &stats.Histogram{}
 	f.Summary = fmt.Sprintf("the kernel killed %s (PID %d) because memory ran out", p.Comm, p.PID)
 	f.Culprits = []Culprit{{PID: p.PID, Comm: p.Comm, NS: f.LostNS, Share: 1}}

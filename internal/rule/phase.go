@@ -26,8 +26,8 @@ type norm struct {
 	rate    float64 // units per busy ns, as seen
 	perUnit float64 // busy ns per unit, without what should never be
 	waits   [classes]float64
-	varied  bool // there are seconds that were clearly slower
-	shares  []float64
+	varied  bool               // there are seconds that were clearly slower
+	charges [ruleCount]float64 // of each rule per unit, when all is well
 }
 
 const (

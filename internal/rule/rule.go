@@ -121,11 +121,34 @@ func Find(w Window) []Finding {
 	all = slices.DeleteFunc(all, func(f Finding) bool {
 		return f.End.Unix() <= w.From || (w.To != 0 && f.Start.Unix() >= w.To)
 	})
+	all = withoutRemainders(all)
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(b.Severity.rank(), a.Severity.rank()), cmp.Compare(b.LostNS, a.LostNS), a.Start.Compare(b.Start),
 			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Process.PID, b.Process.PID))
 	})
 	return all
+}
+
+// withoutRemainders drops what is unexplained where a larger cause was found
+// for the same time: its chain says how much of the loss it explains.
+func withoutRemainders(all []Finding) []Finding {
+	known := slices.Clone(all)
+	return slices.DeleteFunc(all, func(f Finding) bool {
+		return f.Kind == "unexplained" && slices.ContainsFunc(known, func(o Finding) bool {
+			return o.Kind != f.Kind && o.Process.PID == f.Process.PID && o.LostNS >= f.LostNS && o.Start.Before(f.End) && f.Start.Before(o.End)
+		})
+	})
+}
+
+// last is the end of the data, unix s.
+func (w *Window) last() int64 {
+	var at int64
+	for i := range w.Processes {
+		if n := len(w.Processes[i].Seconds); n > 0 {
+			at = max(at, w.Processes[i].Seconds[n-1].At+1)
+		}
+	}
+	return at
 }
 
 // process returns a traced process; nil if it is not traced.

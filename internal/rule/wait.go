@@ -128,6 +128,9 @@ func (j *job) resolve(s *slot, state event.State, ns float64) []charge {
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(wakers), threadKey.compare) {
 		c := j.follow(k, wakers[k].Comm, state, s.At, 0)
+		if c.rule == ruleNetwork && j.network(s) == ruleRetransmit {
+			c = charge{rule: ruleRetransmit} // the peer on this machine lost it, too
+		}
 		c.ns = ns * float64(wakers[k].NS) / sum
 		if c.rule < 0 {
 			j.notLost(s, c.rule, c.ns)
@@ -275,13 +278,16 @@ func (j *job) thiefOf(pid uint32, at int64) Culprit {
 	return best
 }
 
-// retransmitsEnough a second make a wait on the network one for lost packets.
-const retransmitsEnough = 3
+// retransmitNS is how long a connection stands still for a lost packet: TCP's
+// smallest retransmission timeout (TCP_RTO_MIN, include/net/tcp.h).
+const retransmitNS = 200e6
 
 // network tells a wait for a peer from one for packets that were lost.
 func (j *job) network(s *slot) int {
-	if c := s.host[event.MakeOp(event.TCP, 1)]; c != nil && c.Hist.Count() >= retransmitsEnough {
-		return ruleRetransmit
+	if c := s.host[event.MakeOp(event.TCP, 1)]; c != nil {
+		if waited := float64(s.at(event.NetworkWait)); retransmitNS*float64(c.Hist.Count()) >= 0.3*waited {
+			return ruleRetransmit
+		}
 	}
 	return ruleNetwork
 }
