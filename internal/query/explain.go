@@ -88,16 +88,21 @@ const lookBack = 10 * time.Minute
 
 // Explain says what took the time in the window.
 func Explain(ctx context.Context, s Books, p ExplainParams) (*Explanation, error) {
-	ops, err := Ops(ctx, s, OpsParams{p.Filter, p.PerProcess})
+	w, err := readWindow(ctx, s, p.Filter)
 	if err != nil {
 		return nil, err
 	}
-	e := &Explanation{Schema: SchemaExplain, Window: ops.Window, Coverage: ops.Coverage, Processes: []Job{}, Chains: []Chain{}, Notes: []string{}}
-	if p.PerProcess {
-		e.Ops = ops.Ops
-	}
-	w, err := readWindow(ctx, s, p.Filter)
-	if err != nil {
+	e := &Explanation{Schema: SchemaExplain, Window: newWindow(p.From, p.To), Basis: basis(w), Processes: []Job{}, Chains: []Chain{}, Notes: []string{}}
+	if p.PerProcess || e.Basis == basisCalls {
+		ops, err := Ops(ctx, s, OpsParams{p.Filter, p.PerProcess})
+		if err != nil {
+			return nil, err
+		}
+		e.Coverage = ops.Coverage
+		if p.PerProcess {
+			e.Ops = ops.Ops
+		}
+	} else if e.Coverage, err = covered(ctx, s, p.Filter, w); err != nil {
 		return nil, err
 	}
 	var findings []rule.Finding
@@ -112,11 +117,43 @@ func Explain(ctx context.Context, s Books, p ExplainParams) (*Explanation, error
 		}
 	}
 	slices.SortStableFunc(e.Processes, func(a, b Job) int { return cmp.Compare(wall(b), wall(a)) })
-	e.Basis = basis(w)
 	if e.Basis == basisCalls && len(w.Processes) > 0 {
 		e.Notes = append(e.Notes, "recorded without a time ledger: what calls took is known, but not why threads waited, nor who kept them waiting")
 	}
 	return e, nil
+}
+
+// covered is the coverage that Ops would report, from what was read already.
+func covered(ctx context.Context, s Source, f store.Filter, w *rule.Window) (Coverage, error) {
+	cover, err := s.Coverage(ctx, f)
+	if err != nil {
+		return Coverage{}, err
+	}
+	lost := cover.Lost
+	c := Coverage{Overhead: cover.Overhead, Gaps: append([]string{}, cover.Gaps...), Lost: &lost}
+	for i := range w.Processes {
+		p := &w.Processes[i]
+		if !wanted(f.PIDs, p.PID) {
+			continue
+		}
+		for k := range p.Seconds {
+			if s := &p.Seconds[k]; s.At >= w.From && s.At < w.To {
+				c.add(s)
+			}
+		}
+	}
+	return c, nil
+}
+
+func (c *Coverage) add(s *stats.Second) {
+	for i := range s.Calls {
+		x := &s.Calls[i]
+		*c.Lost += x.Lost
+		if x.Op.IsCall() {
+			c.Calls += x.Hist.Count()
+			c.Recorded += x.Recorded
+		}
+	}
 }
 
 func wanted(pids []uint32, pid uint32) bool { return len(pids) == 0 || slices.Contains(pids, pid) }
