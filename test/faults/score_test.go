@@ -122,7 +122,7 @@ func TestLost(t *testing.T) {
 		t.Errorf("lost %.2f s of 6 at a quarter of the pace", got)
 	}
 	p.reference = map[int]float64{0: 20e6, 1: 10e6} // at half the pace
-	if got := log.lost(p).Seconds(); got < 2.9 || got > 3.1 {
+	if got := log.lost(p).Seconds(); got < 2.8 || got > 3.1 {
 		t.Errorf("lost %.2f s of 6 at half of the reference", got)
 	}
 }
