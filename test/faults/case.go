@@ -29,6 +29,7 @@ type Case struct {
 
 	Healthy, Fault, After time.Duration // the timeline; 0 is 6 s, 6 s, 3 s
 	FromStart             bool          // the fault is there before the job
+	Late                  bool          // the agent comes when the job is running
 	Ends                  bool          // the job dies of the fault
 	NoLoss                bool          // the loss cannot be told, or is none
 

@@ -25,6 +25,14 @@ var cpuCases = []Case{
 		Job: step + "--work-us 6000", CPU: jobCPU, Inject: beside("hog", jobCPU), FromStart: true, Kinds: contention, Culprit: "hog",
 	},
 	{
+		Name: "cpu/hog-late-trace", Text: "the trace begins when the job and the busy process are there",
+		Job: step + "--work-us 6000", CPU: jobCPU, Inject: beside("hog", jobCPU), FromStart: true, Late: true, Kinds: contention, Culprit: "hog",
+	},
+	{
+		Name: "cpu/bursts", Text: "a process that is busy half of each second",
+		Job: step + "--work-us 6000", CPU: jobCPU, Inject: beside("burster", jobCPU), Kinds: contention, Culprit: "burster",
+	},
+	{
 		Name: "cpu/hog-to-the-end", Text: "the trace ends while the busy process is there",
 		Job: step + "--work-us 6000", CPU: jobCPU, Inject: beside("hog", jobCPU), After: time.Millisecond, Kinds: contention, Culprit: "hog",
 	},

@@ -23,6 +23,7 @@ import (
 var helpers = map[string]func(args []string) error{
 	"hog":     func([]string) error { return spin(time.Hour) },
 	"thief":   func([]string) error { return spin(25 * time.Millisecond) },
+	"burster": burster,
 	"spawner": spawner,
 	"diskhog": diskHog,
 	"writer":  writer,
@@ -52,6 +53,13 @@ func spin(d time.Duration) error {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 	}
 	return nil
+}
+
+// burster is busy half of each second.
+func burster([]string) error {
+	for ; ; time.Sleep(500 * time.Millisecond) {
+		spin(500 * time.Millisecond)
+	}
 }
 
 // spawner starts one short-lived process after another.

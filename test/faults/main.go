@@ -32,6 +32,7 @@ func run() error {
 	bin := flag.String("ingero", "", "the agent to test (default: build it)")
 	keep := flag.String("keep", "", "keep databases and answers in this `folder`")
 	nice := flag.Int("nice", -15, "niceness of everything started, so that other work on the machine plays no part")
+	injectOnly := flag.Bool("inject-only", false, "do not ask for an explanation: only say what each fault costs the job")
 	list := flag.Bool("list", false, "list the cases")
 	flag.Parse()
 	match, err := regexp.Compile(*only)
@@ -61,6 +62,7 @@ func run() error {
 		return err
 	}
 	defer l.close()
+	l.injectOnly = *injectOnly
 	var all []Result
 	for round := range *rounds {
 		for _, c := range chosen {
@@ -89,6 +91,7 @@ func run() error {
 type lab struct {
 	dir, bin, keep string
 	runs           int
+	injectOnly     bool
 }
 
 func newLab(bin, keep string) (*lab, error) {

@@ -23,7 +23,8 @@ func (r Result) String() string {
 		verdict = strings.Join(p, "; ")
 	}
 	if !r.Fault {
-		return fmt.Sprintf("%-28s %-18s unaccounted %.2f %%  %s", r.Name, "healthy", 100*r.Unaccounted, verdict)
+		return fmt.Sprintf("%-28s %-37s lost %6.2fs (%2.0f %%) unaccounted %.2f %%  %s", r.Name, "healthy",
+			r.Lost.Seconds(), 100*r.LostShare, 100*r.Unaccounted, verdict)
 	}
 	return fmt.Sprintf("%-28s %-18s %-18s lost %6.2fs (%2.0f %%) %s  found %s  %s", r.Name, dash(r.Kind), dash(r.Culprit),
 		r.Lost.Seconds(), 100*r.LostShare, r.lossError(), r.foundText(), verdict)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,40 +33,42 @@ func (l *lab) runCase(c Case) Result {
 func (s *scene) play(r *Result) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	reference, err := s.reference(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.startAgent(); err != nil {
-		return err
-	}
 	if s.c.Before != nil {
 		if _, err := s.c.Before(s); err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
 	}
-	p := period{reference: reference}
-	var undo func() error
-	inject := func() (err error) {
-		p.from = time.Now()
-		if s.c.Inject != nil {
-			if undo, err = s.c.Inject(s); err != nil {
-				err = fmt.Errorf("inject: %w", err)
-			}
-		}
+	p := period{}
+	var err error
+	if p.reference, err = s.reference(ctx); err != nil {
 		return err
 	}
+	undo := func() error { return nil }
+	inject := func() error {
+		p.from = time.Now()
+		if s.c.Inject == nil {
+			return nil
+		}
+		if undo, err = s.c.Inject(s); err != nil {
+			return fmt.Errorf("inject: %w", err)
+		}
+		return nil
+	}
+	begin := []func() error{s.startAgent, func() error { p.start = time.Now(); return s.startJob(ctx) }}
+	if s.c.Late {
+		slices.Reverse(begin)
+		begin = slices.Insert(begin, 1, func() error { time.Sleep(2 * settle); return nil })
+	}
 	if s.c.FromStart {
-		if err := inject(); err != nil {
+		begin = slices.Insert(begin, 0, inject)
+	}
+	for _, f := range begin {
+		if err := f(); err != nil {
 			return err
 		}
 	}
-	p.start = time.Now()
-	if err := s.startJob(ctx); err != nil {
-		return err
-	}
 	if s.c.FromStart {
-		p.from = time.Now()
+		p.from = time.Now() // nobody can know of it before
 	} else {
 		time.Sleep(s.c.Healthy)
 		if err := inject(); err != nil {
@@ -73,10 +76,8 @@ func (s *scene) play(r *Result) error {
 		}
 	}
 	s.fault(&p)
-	if undo != nil {
-		if err := undo(); err != nil {
-			return fmt.Errorf("end the fault: %w", err)
-		}
+	if err := undo(); err != nil {
+		return fmt.Errorf("end the fault: %w", err)
 	}
 	time.Sleep(s.c.After)
 	p.end = time.Now()
@@ -128,6 +129,9 @@ func (s *scene) finish(r *Result, p period) error {
 	r.LostShare = r.Lost.Seconds() / (p.to.Sub(p.from).Seconds() * float64(max(1, len(s.pids))))
 	if s.c.isFault() && !s.c.NoLoss && r.LostShare < 0.05 {
 		return fmt.Errorf("the fault had no effect: %.1f %% lost by the job's own account", 100*r.LostShare)
+	}
+	if s.l.injectOnly {
+		return nil
 	}
 	e, err := s.explain()
 	if err != nil {
