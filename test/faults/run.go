@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +19,12 @@ func (l *lab) runCase(c Case) Result {
 	if r.Uncovered = c.uncovered(); r.Uncovered != "" {
 		return r
 	}
+	unlock, err := l.alone()
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	defer unlock()
 	s, err := l.newScene(c)
 	if err == nil {
 		defer s.close()
@@ -27,6 +34,19 @@ func (l *lab) runCase(c Case) Result {
 		r.Error = err.Error()
 	}
 	return r
+}
+
+// alone waits until no other run of this suite on the machine is in a case:
+// they would be each other's faults.
+func (l *lab) alone() (unlock func() error, err error) {
+	f, err := os.OpenFile("/var/tmp/ingero-faults.lock", os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f.Close, nil
 }
 
 // play is the timeline: healthy, fault, healthy again.
