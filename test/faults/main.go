@@ -10,8 +10,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
+	"syscall"
 
 	"ingero/test/workload"
 )
@@ -63,6 +66,7 @@ func run() error {
 	}
 	defer l.close()
 	l.injectOnly = *injectOnly
+	l.endOnSignal()
 	var all []Result
 	for round := range *rounds {
 		for _, c := range chosen {
@@ -92,6 +96,7 @@ type lab struct {
 	dir, bin, keep string
 	runs           int
 	injectOnly     bool
+	scene          atomic.Pointer[scene] // that is played
 }
 
 func newLab(bin, keep string) (*lab, error) {
@@ -145,6 +150,20 @@ func (l *lab) prepare() error {
 }
 
 func (l *lab) close() { os.RemoveAll(l.dir) }
+
+// endOnSignal leaves nothing behind when the run is interrupted.
+func (l *lab) endOnSignal() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		if s := l.scene.Load(); s != nil {
+			s.close()
+		}
+		l.close()
+		os.Exit(130)
+	}()
+}
 
 // writeFile makes a file that is on the disk, not a hole in it.
 func writeFile(path string, size int) error {

@@ -27,6 +27,8 @@ func (l *lab) runCase(c Case) Result {
 	defer unlock()
 	s, err := l.newScene(c)
 	if err == nil {
+		l.scene.Store(s)
+		defer l.scene.Store(nil)
 		defer s.close()
 		err = s.play(&r)
 	}
