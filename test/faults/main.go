@@ -35,6 +35,7 @@ func run() error {
 	bin := flag.String("ingero", "", "the agent to test (default: build it)")
 	keep := flag.String("keep", "", "keep databases and answers in this `folder`")
 	nice := flag.Int("nice", -15, "niceness of everything started, so that other work on the machine plays no part")
+	retries := flag.Int("retries", 2, "play a case again, so often, if other work on the machine disturbed it")
 	injectOnly := flag.Bool("inject-only", false, "do not ask for an explanation: only say what each fault costs the job")
 	list := flag.Bool("list", false, "list the cases")
 	flag.Parse()
@@ -65,7 +66,7 @@ func run() error {
 		return err
 	}
 	defer l.close()
-	l.injectOnly = *injectOnly
+	l.injectOnly, l.retries = *injectOnly, *retries
 	l.endOnSignal()
 	var all []Result
 	for round := range *rounds {
@@ -94,7 +95,7 @@ func run() error {
 // lab is what all runs share: the agent, the unpacked workload, a folder.
 type lab struct {
 	dir, bin, keep string
-	runs           int
+	runs, retries  int
 	injectOnly     bool
 	scene          atomic.Pointer[scene] // that is played
 }

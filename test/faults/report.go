@@ -74,6 +74,7 @@ type summary struct {
 	worstLoss, unaccounted            float64
 	slowest                           time.Duration
 	falseInFaults, failed, uncovered  int
+	disturbed                         int
 }
 
 func sum(all []Result) summary {
@@ -86,6 +87,9 @@ func sum(all []Result) summary {
 		case r.Error != "":
 			s.failed++
 			continue
+		}
+		if r.Foreign > maxForeign {
+			s.disturbed++
 		}
 		s.unaccounted = max(s.unaccounted, r.Unaccounted)
 		if !r.Fault {
@@ -122,6 +126,7 @@ func summarize(all []Result) string {
 		{"false findings beside the right one", fmt.Sprint(s.falseInFaults)},
 		{"worst unaccounted time of a thread", fmt.Sprintf("%.2f %%", 100*s.unaccounted)},
 		{"runs that failed themselves", fmt.Sprint(s.failed)},
+		{"runs disturbed by other work on the machine", fmt.Sprint(s.disturbed)},
 		{"cases this machine cannot do", fmt.Sprint(s.uncovered)},
 		{"machine", machine()},
 	}

@@ -22,8 +22,9 @@ type Result struct {
 	Name      string
 	Round     int
 	Fault     bool
-	Error     string `json:",omitempty"` // the run itself failed
-	Uncovered string `json:",omitempty"` // it cannot be done on this machine
+	Error     string  `json:",omitempty"` // the run itself failed
+	Uncovered string  `json:",omitempty"` // it cannot be done on this machine
+	Foreign   float64 // CPUs in use by other work on the machine
 
 	Kind, Summary  string        // said first
 	KindRight      bool          //
@@ -132,6 +133,7 @@ func (r Result) problems() []string {
 			all = append(all, fmt.Sprintf(format, args...))
 		}
 	}
+	add(r.Foreign > maxForeign, "disturbed: others used %.0f %% of a CPU", 100*r.Foreign)
 	add(r.Error != "", "%s", strings.TrimSpace(r.Error))
 	if r.Error != "" || r.Uncovered != "" {
 		return all
