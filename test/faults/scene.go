@@ -111,7 +111,7 @@ func (s *scene) transcript() string {
 	defer s.mu.Unlock()
 	var text strings.Builder
 	for _, l := range s.said {
-		fmt.Fprintln(&text, l.text)
+		fmt.Fprintln(&text, l.at.Format("15:04:05.000"), l.text)
 	}
 	return text.String()
 }

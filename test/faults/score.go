@@ -59,9 +59,12 @@ func (s *scene) score(r *Result, e explanation, p period) {
 			}
 		}
 	}
+	after, wrong := s.found(p.from)
+	r.False = append(r.False, wrong...)
 	if !s.c.isFault() {
 		return
 	}
+	r.FoundAsked, r.Found = true, after
 	if len(mine) > 0 {
 		first := mine[0]
 		r.Kind, r.Summary = first.kind, first.summary
@@ -76,8 +79,6 @@ func (s *scene) score(r *Result, e explanation, p period) {
 		r.LossAsked = true
 		r.LossError = (r.LostSaid - r.Lost).Seconds() / r.Lost.Seconds()
 	}
-	r.FoundAsked = true
-	r.Found = s.found(p.from)
 }
 
 // about leaves out what is said of other traced processes, such as a rival
@@ -104,21 +105,43 @@ func (s *scene) isCulprit(c culprit) bool {
 
 var finding = regexp.MustCompile(`finding: (\w+) (\w+) PID (\d+)`)
 
-// found returns how long after a time the agent told of the right kind.
-func (s *scene) found(since time.Time) time.Duration {
+// told is a finding that the agent printed while the job ran.
+type told struct {
+	at             time.Time
+	severity, kind string
+}
+
+// live returns what was told of the job.
+func (s *scene) live() []told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var all []told
 	for _, l := range s.said {
 		m := finding.FindStringSubmatch(l.text)
-		if m == nil || !slices.Contains(s.c.Kinds, m[2]) || l.at.Before(since.Add(-early)) {
+		if m == nil {
 			continue
 		}
-		if pid, _ := strconv.Atoi(m[3]); s.isHelper(pid) {
-			continue
+		if pid, _ := strconv.Atoi(m[3]); !s.isHelper(pid) {
+			all = append(all, told{l.at, m[1], m[2]})
 		}
-		return max(0, l.at.Sub(since))
 	}
-	return -1
+	return all
+}
+
+// found returns how long after a time the agent told of the right kind, and
+// what it told that was wrong.
+func (s *scene) found(since time.Time) (after time.Duration, wrong []string) {
+	after = -1
+	for _, t := range s.live() {
+		right := slices.Contains(s.c.Kinds, t.kind) && !t.at.Before(since)
+		if right && after < 0 {
+			after = t.at.Sub(since)
+		}
+		if !right && t.severity != "LOW" && !slices.Contains(s.c.Allow, t.kind) {
+			wrong = append(wrong, "live "+t.severity+" "+t.kind)
+		}
+	}
+	return after, wrong
 }
 
 func (s *scene) isHelper(pid int) bool {

@@ -62,7 +62,7 @@ func TestScoreWrong(t *testing.T) {
 	s, e, p := cannedScene(t, Case{Kinds: []string{"block_io"}, Culprit: "diskhog"})
 	r := Result{Fault: true, Lost: 2 * time.Second}
 	s.score(&r, e, p)
-	if r.KindRight || r.CulpritRight || r.Found != -1 || len(r.False) != 2 || len(r.problems()) != 5 {
+	if r.KindRight || r.CulpritRight || r.Found != -1 || len(r.False) != 3 || len(r.problems()) != 5 {
 		t.Errorf("kind %v, culprit %v, found %v, false %v: %v", r.KindRight, r.CulpritRight, r.Found, r.False, r.problems())
 	}
 }
@@ -71,10 +71,10 @@ func TestScoreHealthy(t *testing.T) {
 	s, e, p := cannedScene(t, Case{Allow: []string{"gpu_bound"}})
 	var r Result
 	s.score(&r, e, p)
-	if !slices.Equal(r.False, []string{"HIGH cpu_contention"}) {
+	if !slices.Equal(r.False, []string{"HIGH cpu_contention", "live HIGH cpu_contention"}) {
 		t.Errorf("false findings %v", r.False)
 	}
-	e.chains = nil
+	e.chains, s.said = nil, nil
 	r = Result{}
 	s.score(&r, e, p)
 	if len(r.problems()) != 0 {
@@ -88,7 +88,7 @@ func TestScoreEarly(t *testing.T) {
 	p.from = p.from.Add(3 * time.Second)
 	r := Result{Fault: true, Lost: 2 * time.Second}
 	s.score(&r, e, p)
-	if !slices.Equal(r.False, []string{"HIGH cpu_contention too early"}) {
+	if !slices.Equal(r.False, []string{"HIGH cpu_contention too early", "live HIGH cpu_contention"}) {
 		t.Errorf("false findings %v", r.False)
 	}
 }
