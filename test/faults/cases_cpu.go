@@ -81,7 +81,7 @@ var memoryCases = []Case{
 	{
 		Name: "memory/major-faults", Text: "the pages of a mapped file are no longer in memory",
 		Job: step + "--mmap LAB/mapped --map-pages 200", Inject: control("drop=1", "drop=0"),
-		Kinds: []string{"page_fault"}, Needs: []func() string{realDisk}, CI: true,
+		Kinds: []string{"page_fault"}, Needs: []func() string{realDisk},
 	},
 	{
 		Name: "memory/oom", Text: "the job grows by 4 MB a step until its memory group kills it",

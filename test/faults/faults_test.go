@@ -34,6 +34,7 @@ func TestFaults(t *testing.T) {
 	if !hasExplain(l.bin) {
 		t.Skip("needs 'ingero explain --json', which this build does not have")
 	}
+	l.retries = 1
 	if err := renice(-15); err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +47,12 @@ func TestFaults(t *testing.T) {
 			r := l.runCase(c)
 			if r.Uncovered != "" {
 				t.Skip(r.Uncovered)
+			}
+			// Other tests run beside this one. Then figures mean little, but
+			// the cause must be right all the same.
+			if r.Foreign > maxForeign && r.Error == "" && (r.KindRight || !r.Fault) {
+				t.Log(r)
+				return
 			}
 			for _, p := range r.problems() {
 				t.Error(p)
