@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -43,12 +44,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	var chosen []Case
-	for _, c := range cases() {
-		if match.MatchString(c.Name) {
-			chosen = append(chosen, c)
-		}
-	}
+	chosen := slices.DeleteFunc(cases(), func(c Case) bool { return !match.MatchString(c.Name) })
 	if *list {
 		for _, c := range chosen {
 			fmt.Printf("%-28s %s\n", c.Name, c.Text)
@@ -68,21 +64,7 @@ func run() error {
 	defer l.close()
 	l.injectOnly, l.retries = *injectOnly, *retries
 	l.endOnSignal()
-	var all []Result
-	for round := range *rounds {
-		for _, c := range chosen {
-			r := l.runCase(c)
-			r.Round = round
-			all = append(all, r)
-			if *asJSON {
-				if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-					return err
-				}
-				continue
-			}
-			fmt.Println(r)
-		}
-	}
+	all := l.playAll(chosen, *rounds, *asJSON)
 	if !*asJSON {
 		fmt.Print("\n", summarize(all))
 	}
@@ -90,6 +72,24 @@ func run() error {
 		return os.WriteFile(*out, []byte(report(all, *rounds)), 0o644)
 	}
 	return nil
+}
+
+// playAll plays the cases and prints each result as it comes.
+func (l *lab) playAll(chosen []Case, rounds int, asJSON bool) []Result {
+	var all []Result
+	for round := range rounds {
+		for _, c := range chosen {
+			r := l.runCase(c)
+			r.Round = round
+			all = append(all, r)
+			if asJSON {
+				json.NewEncoder(os.Stdout).Encode(r)
+			} else {
+				fmt.Println(r)
+			}
+		}
+	}
+	return all
 }
 
 // lab is what all runs share: the agent, the unpacked workload, a folder.
