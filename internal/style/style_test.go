@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"cmd/ingero":        {"internal/cli"},
 	"test/workload":     {},
 	"test/bench":        nil,
+	"test/faults":       nil,
 	"test/script":       nil,
 	"test/nvidia":       nil,
 	"test/trace":        nil,

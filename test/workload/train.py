@@ -30,6 +30,9 @@ def options():
     p.add_argument("--kernel-ns", type=int, default=10000, help="device time of a kernel (10000)")
     p.add_argument("--speed", type=float, default=1, help="device speed (1)")
     p.add_argument("--copy-bytes", type=int, default=0, help="copied to the device each step (0)")
+    p.add_argument("--work-us", type=int, default=0, help="CPU time of Python in each step (0)")
+    p.add_argument("--log", help="append a line 'pid unix-ns steps' every 100 ms")
+    p.add_argument("--control", help="lines launches= gap_us= work_us=, read again at each step when the file changed")
     p.add_argument("--wait-stdin", action="store_true", help="print ready on stderr, begin at a newline on stdin")
     return p.parse_args()
 
@@ -68,6 +71,34 @@ class Trainer:
         self.host_batch = (ctypes.c_char * max(opt.copy_bytes, 1))()
         # Kernels are known by the address of a host function.
         self.kernels = (ctypes.c_char * 4)()
+        self.control_read = None
+        self.log_due = 0
+
+    def read_control(self):
+        try:
+            changed = os.stat(self.opt.control).st_mtime_ns
+        except OSError:
+            return  # the file may appear later
+        if changed == self.control_read:
+            return
+        self.control_read = changed
+        with open(self.opt.control) as f:
+            for line in f:
+                key, _, value = line.strip().partition("=")
+                if key in ("launches", "gap_us", "work_us"):
+                    setattr(self.opt, key, int(value))
+
+    def log_steps(self, steps):
+        now = time.time_ns()
+        if now >= self.log_due:
+            self.log_due = now + 100_000_000
+            with open(self.opt.log, "a") as f:
+                f.write(f"{os.getpid()} {now} {steps}\n")
+
+    def augment(self):
+        end = time.thread_time_ns() + self.opt.work_us * 1000
+        while time.thread_time_ns() < end:
+            pass
 
     def load_batch(self):
         if self.opt.copy_bytes:
@@ -81,6 +112,8 @@ class Trainer:
             check("cudaLaunchKernel", self.cuda.cudaLaunchKernel(first + i % 4, grid, block, None, 0, self.stream))
 
     def train_step(self):
+        if self.opt.work_us:
+            self.augment()
         self.load_batch()
         self.forward()
         check("cudaStreamSynchronize", self.cuda.cudaStreamSynchronize(self.stream))
@@ -98,9 +131,13 @@ class Trainer:
                 time.sleep(opt.gap_us / 1e6)
             if time.monotonic() >= deadline:
                 break
+            if opt.control:
+                self.read_control()
             start = time.monotonic_ns()
             self.train_step()
             times.append(time.monotonic_ns() - start)
+            if opt.log:
+                self.log_steps(len(times))
         if opt.copy_bytes:
             check("cudaFree", self.cuda.cudaFree(self.device_batch))
         check("cudaStreamDestroy", self.cuda.cudaStreamDestroy(self.stream))

@@ -121,6 +121,20 @@ void set_speed(double speed)
 	futex(FUTEX_WAKE, 1 << 30, NULL);
 }
 
+void burn(u64 ns)
+{
+	struct timespec ts;
+	u64 end = 0, now;
+
+	if (!ns)
+		return;
+	do {
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+		now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+		end = end ? end : now + ns;
+	} while (now < end);
+}
+
 static int set(const char *key, double v)
 {
 	if (!(v >= 0))
@@ -139,6 +153,10 @@ static int set(const char *key, double v)
 		settings.cold_ms = v;
 	else if (!strcmp(key, "spin"))
 		settings.spin = v != 0;
+	else if (!strcmp(key, "alloc_ns"))
+		settings.alloc_ns = v;
+	else if (!strcmp(key, "instantiate_ns"))
+		settings.instantiate_ns = v;
 	else if (!strcmp(key, "crash"))
 		settings.crash = v != 0;
 	else
@@ -154,7 +172,7 @@ EXPORT int sim_set(const char *key, double value)
 __attribute__((constructor)) static void from_environment(void)
 {
 	static const char *keys[] = {
-		"speed", "kernel_ns", "bandwidth", "memory", "devices", "cold_start_ms", "spin",
+		"speed", "kernel_ns", "bandwidth", "memory", "devices", "cold_start_ms", "spin", "alloc_ns", "instantiate_ns",
 	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

@@ -14,6 +14,8 @@ struct settings {
 	double cold_ms;    /* start-up, spread over the first calls */
 	int spin;          /* waits use the CPU instead of sleeping */
 	int crash;         /* the next wait aborts the process */
+	u64 alloc_ns;      /* CPU time of cuMemAlloc and of cuMemFree */
+	u64 instantiate_ns; /* CPU time to instantiate a graph */
 };
 
 extern struct settings settings HIDDEN;
@@ -33,5 +35,8 @@ HIDDEN void device_wait(u64 t);
 
 /* set_speed changes the speed from now on. Not for signal handlers. */
 HIDDEN void set_speed(double speed);
+
+/* burn uses the CPU for so long. */
+HIDDEN void burn(u64 ns);
 
 #endif

@@ -28,7 +28,7 @@ struct stream {
 struct device {
 	pthread_mutex_t lock;
 	u64 tail;             /* end of everything queued */
-	u64 busy[2];          /* end of what is queued per engine */
+	u64 *busy;            /* end of what is queued per engine; other processes may move it */
 	u64 used;             /* bytes of memory taken */
 	struct context *primary;
 	struct stream *legacy; /* the stream with the handle 0 */

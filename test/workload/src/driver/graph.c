@@ -49,6 +49,7 @@ static int instantiate(void **x, void *g)
 {
 	if (!x || !pool_has(&graphs, g))
 		return ERR_VALUE;
+	burn(settings.instantiate_ns);
 	*x = pool_new(&execs);
 	if (!*x)
 		return ERR_MEMORY;

@@ -161,7 +161,20 @@ static int info(size_t *free_bytes, size_t *total)
 	return OK;
 }
 
-API(cuMemAlloc_v2, dptr *p, size_t n) { return DONE(cuMemAlloc_v2, n, take(DEVICE, n, 0, p)); }
+/* The plain pair costs CPU time, as in the real driver. */
+static int take_slowly(u64 bytes, u64 *out)
+{
+	burn(settings.alloc_ns);
+	return take(DEVICE, bytes, 0, out);
+}
+
+static int drop_slowly(dptr p)
+{
+	burn(settings.alloc_ns);
+	return drop_device(p);
+}
+
+API(cuMemAlloc_v2, dptr *p, size_t n) { return DONE(cuMemAlloc_v2, n, take_slowly(n, p)); }
 
 API(cuMemAllocManaged, dptr *p, size_t n, u32 flags) { return DONE(cuMemAllocManaged, n, take(MANAGED, n, 0, p)); }
 
@@ -191,7 +204,7 @@ API(cuMemAddressReserve, dptr *p, size_t n, size_t align, dptr addr, u64 flags)
 
 API(cuMemHostAlloc, void **p, size_t n, u32 flags) { return DONE(cuMemHostAlloc, n, host(p, n)); }
 API(cuMemAllocHost_v2, void **p, size_t n) { return DONE(cuMemAllocHost_v2, n, host(p, n)); }
-API(cuMemFree_v2, dptr p) { return DONE(cuMemFree_v2, 0, drop_device(p)); }
+API(cuMemFree_v2, dptr p) { return DONE(cuMemFree_v2, 0, drop_slowly(p)); }
 API(cuMemFreeAsync, dptr p, void *s) { return DONE(cuMemFreeAsync, 0, on_stream(s, drop_device, p)); }
 API(cuMemFreeHost, void *p) { return DONE(cuMemFreeHost, 0, drop(HOST, (uintptr_t)p)); }
 API(cuMemRelease, u64 handle) { return DONE(cuMemRelease, 0, drop(BLOCK, handle)); }

@@ -17,7 +17,7 @@ static void arguments(const struct worker *w, u64 a[ARGS])
 {
 	u64 s = (uintptr_t)w->stream, d = (uintptr_t)w->device_buf, h = (uintptr_t)w->host_buf;
 	const char *n = opt.bench;
-	u64 bytes = opt.copy_bytes;
+	u64 bytes = live.copy_bytes;
 
 	memset(a, 0, ARGS * sizeof(a[0]));
 	if (strstr(n, "2D") || strstr(n, "3D") || strstr(n, "Peer"))

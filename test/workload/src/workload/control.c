@@ -97,19 +97,34 @@ void control_loaded(void)
 		api_set("crash", 1);
 }
 
+/* Numbers that are only stored; those with device are the device's too. */
+static const struct { const char *key; u64 *to; int device; } numbers[] = {
+#define N(field) { #field, &live.field, 0 }
+#define DEVICE(field) { #field, &live.field, 1 }
+	N(gap_us), N(launches), DEVICE(kernel_ns), N(copy_bytes), N(copy_every), N(allocs), DEVICE(alloc_ns),
+	N(recapture), N(shapes), DEVICE(instantiate_ns), N(work_us), N(read_bytes), N(map_pages), N(drop),
+	N(dirty_bytes), N(grow_bytes), N(write_bytes), N(write_every), N(lock_us), N(peer_bytes), N(loader_us),
+	N(loader_bytes), N(loader_lock_us),
+#undef N
+#undef DEVICE
+};
+
 static void apply(const char *key, const char *v)
 {
 	double d = atof(v);
 
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (strcmp(key, numbers[i].key))
+			continue;
+		__atomic_store_n(numbers[i].to, (u64)d, __ATOMIC_RELAXED);
+		if (numbers[i].device)
+			api_set(key, d);
+		return;
+	}
 	if (!strcmp(key, "speed")) {
 		set_speed(d);
-	} else if (!strcmp(key, "gap_us")) {
-		SETTLE(gap_us, d);
-	} else if (!strcmp(key, "launches")) {
-		SETTLE(launches, d);
-	} else if (!strcmp(key, "kernel_ns")) {
-		SETTLE(kernel_ns, d);
-		api_set("kernel_ns", d);
+	} else if (!strcmp(key, "bandwidth")) {
+		api_set("bandwidth", d);
 	} else if (!strcmp(key, "wait")) {
 		SETTLE(spin, !strcmp(v, "spin"));
 		api_set("spin", !strcmp(v, "spin"));

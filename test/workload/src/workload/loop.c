@@ -49,9 +49,20 @@ static void launch(struct worker *w, u64 i)
 		TRY(cudaLaunchKernel, f, grid, block, NULL, 0, w->stream);
 }
 
-static void capture(struct worker *w)
+static void forget(struct worker *w, u64 at)
+{
+	if (w->exec[at] && opt.driver)
+		TRY(cuGraphExecDestroy, w->exec[at]);
+	else if (w->exec[at])
+		TRY(cudaGraphExecDestroy, w->exec[at]);
+	w->exec[at] = NULL;
+}
+
+static void capture(struct worker *w, u64 at)
 {
 	void *g = NULL;
+
+	forget(w, at);
 
 	if (opt.driver)
 		TRY(cuStreamBeginCapture_v2, w->stream, 0);
@@ -61,13 +72,26 @@ static void capture(struct worker *w)
 		launch(w, i);
 	if (opt.driver) {
 		TRY(cuStreamEndCapture, w->stream, &g);
-		TRY(cuGraphInstantiateWithFlags, &w->exec, g, 0);
+		TRY(cuGraphInstantiateWithFlags, &w->exec[at], g, 0);
 		TRY(cuGraphDestroy, g);
 	} else {
 		TRY(cudaStreamEndCapture, w->stream, &g);
-		TRY(cudaGraphInstantiate, &w->exec, g, 0);
+		TRY(cudaGraphInstantiate, &w->exec[at], g, 0);
 		TRY(cudaGraphDestroy, g);
 	}
+}
+
+/* graph returns the graph of the step's shape. There are as many places as
+ * the pool has; a shape that finds another in its place is captured again. */
+static void *graph(struct worker *w)
+{
+	u64 shapes = LIVE(shapes), shape = shapes ? w->steps % shapes : 0;
+	u64 at = shape % (opt.graph_pool ? opt.graph_pool : 1);
+
+	if (w->shape[at] != shape + 1 || LIVE(recapture))
+		capture(w, at);
+	w->shape[at] = shape + 1;
+	return w->exec[at];
 }
 
 static void setup_driver(struct worker *w)
@@ -86,8 +110,8 @@ static void setup_driver(struct worker *w)
 	TRY(cuStreamCreate, &w->stream, 0);
 	if (opt.sync == SYNC_EVENT)
 		TRY(cuEventCreate, &w->event, 0);
-	if (opt.copy_bytes)
-		TRY(cuMemAlloc_v2, (dptr *)&w->device_buf, opt.copy_bytes);
+	if (live.copy_bytes)
+		TRY(cuMemAlloc_v2, (dptr *)&w->device_buf, live.copy_bytes);
 }
 
 static void setup_runtime(struct worker *w)
@@ -98,8 +122,8 @@ static void setup_runtime(struct worker *w)
 	TRY(cudaStreamCreate, &w->stream);
 	if (opt.sync == SYNC_EVENT)
 		TRY(cudaEventCreate, &w->event);
-	if (opt.copy_bytes)
-		TRY(cudaMalloc, &w->device_buf, opt.copy_bytes);
+	if (live.copy_bytes)
+		TRY(cudaMalloc, &w->device_buf, live.copy_bytes);
 }
 
 static void setup(struct worker *w)
@@ -108,7 +132,7 @@ static void setup(struct worker *w)
 	w->bins = calloc(BINS, sizeof(w->bins[0]));
 	if (!w->bins)
 		die("allocate bins: no memory");
-	if (opt.copy_bytes && !(w->host_buf = malloc(opt.copy_bytes)))
+	if (live.copy_bytes && !(w->host_buf = malloc(live.copy_bytes)))
 		die("allocate --copy-bytes: no memory");
 	if (opt.driver)
 		setup_driver(w);
@@ -116,22 +140,21 @@ static void setup(struct worker *w)
 		setup_runtime(w);
 	control_loaded();
 	if (opt.graph && !opt.bench)
-		capture(w);
+		graph(w);
+	host_setup(&w->host);
 }
 
 static void teardown(struct worker *w)
 {
+	for (u64 i = 0; i < 64; i++)
+		forget(w, i);
 	if (opt.driver) {
-		if (w->exec)
-			TRY(cuGraphExecDestroy, w->exec);
 		if (w->device_buf)
 			TRY(cuMemFree_v2, (dptr)(uintptr_t)w->device_buf);
 		if (w->event)
 			TRY(cuEventDestroy_v2, w->event);
 		TRY(cuStreamDestroy_v2, w->stream);
 	} else {
-		if (w->exec)
-			TRY(cudaGraphExecDestroy, w->exec);
 		if (w->device_buf)
 			TRY(cudaFree, w->device_buf);
 		if (w->event)
@@ -199,44 +222,59 @@ static void fail(void)
 	cuda.cudaGetLastError();
 }
 
+/* copied returns the bytes to copy in this step, 0 if the worker has no
+ * memory for copies: with --copy-every N, only each Nth copy is large. */
+static u64 copied(const struct worker *w)
+{
+	u64 n = w->device_buf ? LIVE(copy_bytes) : 0, every = LIVE(copy_every);
+
+	return every && w->steps % every ? n / 64 : n;
+}
+
 static void step_driver(struct worker *w, u64 launches)
 {
-	dptr p = 0;
+	u64 bytes = copied(w);
 
-	if (opt.alloc_bytes)
+	for (u64 i = 0, n = opt.alloc_bytes ? LIVE(allocs) : 0; i < n; i++) {
+		dptr p = 0;
+
 		TRY(cuMemAlloc_v2, &p, opt.alloc_bytes);
-	if (opt.copy_bytes)
-		TRY(cuMemcpyHtoDAsync_v2, (dptr)(uintptr_t)w->device_buf, w->host_buf, opt.copy_bytes, w->stream);
+		if (p)
+			TRY(cuMemFree_v2, p);
+	}
+	if (bytes)
+		TRY(cuMemcpyHtoDAsync_v2, (dptr)(uintptr_t)w->device_buf, w->host_buf, bytes, w->stream);
 	if (opt.graph)
-		TRY(cuGraphLaunch, w->exec, w->stream);
+		TRY(cuGraphLaunch, graph(w), w->stream);
 	else
 		for (u64 i = 0; i < launches; i++)
 			launch(w, i);
 	sync_driver(w);
-	if (opt.copy_bytes)
-		TRY(cuMemcpyDtoH_v2, w->host_buf, (dptr)(uintptr_t)w->device_buf, opt.copy_bytes);
-	if (p)
-		TRY(cuMemFree_v2, p);
+	if (bytes)
+		TRY(cuMemcpyDtoH_v2, w->host_buf, (dptr)(uintptr_t)w->device_buf, bytes);
 }
 
 static void step_runtime(struct worker *w, u64 launches)
 {
-	void *p = NULL;
+	u64 bytes = copied(w);
 
-	if (opt.alloc_bytes)
+	for (u64 i = 0, n = opt.alloc_bytes ? LIVE(allocs) : 0; i < n; i++) {
+		void *p = NULL;
+
 		TRY(cudaMalloc, &p, opt.alloc_bytes);
-	if (opt.copy_bytes)
-		TRY(cudaMemcpyAsync, w->device_buf, w->host_buf, opt.copy_bytes, H2D, w->stream);
+		if (p)
+			TRY(cudaFree, p);
+	}
+	if (bytes)
+		TRY(cudaMemcpyAsync, w->device_buf, w->host_buf, bytes, H2D, w->stream);
 	if (opt.graph)
-		TRY(cudaGraphLaunch, w->exec, w->stream);
+		TRY(cudaGraphLaunch, graph(w), w->stream);
 	else
 		for (u64 i = 0; i < launches; i++)
 			launch(w, i);
 	sync_runtime(w);
-	if (opt.copy_bytes)
-		TRY(cudaMemcpy, w->host_buf, w->device_buf, opt.copy_bytes, D2H);
-	if (p)
-		TRY(cudaFree, p);
+	if (bytes)
+		TRY(cudaMemcpy, w->host_buf, w->device_buf, bytes, D2H);
 }
 
 /* bin counts a step of so many ns. */
@@ -305,6 +343,9 @@ void *run_worker(void *arg)
 		start = wall_ns();
 		if (start >= deadline || LIVE(stop))
 			break;
+		host_step(&w->host, w->steps);
+		if (LIVE(stop))
+			break;
 		if (opt.driver)
 			step_driver(w, LIVE(launches));
 		else
@@ -312,6 +353,8 @@ void *run_worker(void *arg)
 		if (opt.fail)
 			fail();
 		bin(w, wall_ns() - start);
+		if (w->index == 0)
+			log_steps(w);
 	}
 	teardown(w);
 	return NULL;

@@ -2,6 +2,7 @@
 #ifndef LOOP_H
 #define LOOP_H
 
+#include "host.h"
 #include "options.h"
 
 #include <pthread.h>
@@ -14,7 +15,10 @@ struct worker {
 	u64 steps, worst_ns, bench_ns;
 	u32 *bins; /* steps by their time */
 	int device;
-	void *stream, *event, *exec;
+	void *stream, *event;
+	void *exec[64]; /* graphs, by shape */
+	u64 shape[64];  /* 1 + the shape in that place */
+	struct host host;
 	void *kernel[4];
 	void *device_buf, *host_buf;
 };
@@ -27,6 +31,10 @@ void bench(struct worker *w);
 
 /* median returns the median step of all workers in ns, within 1 %. */
 u64 median(const struct worker *w, int n);
+
+/* log_steps appends to --log, every 100 ms, how many steps all workers have
+ * done. It is for the first worker, whose address it takes. */
+void log_steps(const struct worker *first);
 
 u64 wall_ns(void);
 

@@ -78,6 +78,7 @@ static int run(void)
 
 	if (!w)
 		die("allocate threads: no memory");
+	host_start(); /* loaders are forked before there are threads */
 	control_start();
 	sleep_ms(opt.start_delay_ms);
 	if (opt.late)

@@ -12,7 +12,9 @@ struct options opt = {
 	.memory_bytes = 16ull << 30, .cold_start_ms = 10, .bandwidth = 12e9, .count = 1000000,
 };
 
-struct live live = { .speed = 1, .launches = 10, .kernel_ns = 10000 };
+struct live live = {
+	.speed = 1, .launches = 10, .kernel_ns = 10000, .allocs = 1, .write_bytes = 1 << 20, .peer_bytes = 64, .shapes = 1,
+};
 
 static const char usage[] =
 	"usage: workload [options]\n"
@@ -41,10 +43,20 @@ static const char usage[] =
 	"  --driver            call the driver (cu*) directly\n"
 	"  --fail              make calls with wrong arguments too, each step\n"
 	"  --crash-in-call     abort inside the first wait\n"
+	"What the host does in each step (see README.md):\n"
+	"  --work-us N  --read FILE --read-bytes N --direct  --mmap FILE --map-pages N --drop N\n"
+	"  --write FILE --write-bytes N --write-every N  --dirty FILE --dirty-bytes N  --grow-bytes N\n"
+	"  --lock --lock-us N  --peer HOST:PORT --peer-bytes N  --requests FIFO\n"
+	"  --loaders N --loader-us N --loader-file FILE --loader-bytes N --loader-lock-us N\n"
+	"More of the device:\n"
+	"  --copy-every N --allocs N --alloc-ns N --recapture N --graph-pool N --shapes N --instantiate-ns N\n"
+	"  --share FILE        several processes share one device\n"
+	"  --log FILE          append a line 'pid unix-ns steps' every 100 ms\n\n"
 	"  --bench SYMBOL      only call SYMBOL in a tight loop\n"
 	"  --count N           calls of --bench, each thread (1000000)\n"
-	"  --control FILE      lines speed= gap_us= launches= kernel_ns= wait= stop=1,\n"
-	"                      read again at each step when the file changed\n\n"
+	"  --control FILE      lines key=value, read again at each step when the file changed:\n"
+	"                      speed bandwidth wait stop, and the options with a number that are\n"
+	"                      not about the whole run, with _ for -\n\n"
 	"SIGUSR1 halves the device speed, SIGUSR2 restores it, SIGTERM and SIGINT end the loop.\n";
 
 void die(const char *fmt, ...)
@@ -74,11 +86,22 @@ static const struct { const char *name; enum type type; void *to; } table[] = {
 	{ "late-dlopen-ms", UINT, &opt.late_dlopen_ms }, { "wait-stdin", FLAG, &opt.wait_stdin },
 	{ "preload", FLAG, &opt.preload }, { "kernel-ns", UINT, &live.kernel_ns }, { "speed", REAL, &opt.speed },
 	{ "bandwidth", REAL, &opt.bandwidth }, { "memory-bytes", UINT, &opt.memory_bytes },
-	{ "cold-start-ms", REAL, &opt.cold_start_ms }, { "copy-bytes", UINT, &opt.copy_bytes },
+	{ "cold-start-ms", REAL, &opt.cold_start_ms }, { "copy-bytes", UINT, &live.copy_bytes },
 	{ "alloc-bytes", UINT, &opt.alloc_bytes }, { "graph", FLAG, &opt.graph }, { "sync", SYNC, &opt.sync },
 	{ "wait", WAIT, &live.spin }, { "driver", FLAG, &opt.driver }, { "fail", FLAG, &opt.fail },
 	{ "crash-in-call", FLAG, &opt.crash }, { "bench", TEXT, &opt.bench }, { "count", UINT, &opt.count },
-	{ "control", TEXT, &opt.control },
+	{ "control", TEXT, &opt.control }, { "log", TEXT, &opt.log }, { "share", TEXT, &opt.share },
+	{ "copy-every", UINT, &live.copy_every }, { "allocs", UINT, &live.allocs }, { "alloc-ns", UINT, &live.alloc_ns },
+	{ "recapture", UINT, &live.recapture }, { "graph-pool", UINT, &opt.graph_pool }, { "shapes", UINT, &live.shapes },
+	{ "instantiate-ns", UINT, &live.instantiate_ns }, { "work-us", UINT, &live.work_us },
+	{ "read", TEXT, &opt.read }, { "read-bytes", UINT, &live.read_bytes }, { "direct", FLAG, &opt.direct },
+	{ "mmap", TEXT, &opt.map }, { "map-pages", UINT, &live.map_pages }, { "drop", UINT, &live.drop },
+	{ "write", TEXT, &opt.write }, { "write-bytes", UINT, &live.write_bytes }, { "write-every", UINT, &live.write_every },
+	{ "dirty", TEXT, &opt.dirty }, { "dirty-bytes", UINT, &live.dirty_bytes }, { "grow-bytes", UINT, &live.grow_bytes },
+	{ "lock", FLAG, &opt.lock }, { "lock-us", UINT, &live.lock_us }, { "peer", TEXT, &opt.peer },
+	{ "peer-bytes", UINT, &live.peer_bytes }, { "requests", TEXT, &opt.requests }, { "loaders", INT, &opt.loaders },
+	{ "loader-us", UINT, &live.loader_us }, { "loader-file", TEXT, &opt.loader_file },
+	{ "loader-bytes", UINT, &live.loader_bytes }, { "loader-lock-us", UINT, &live.loader_lock_us },
 };
 
 enum { OPTIONS = sizeof(table) / sizeof(table[0]), HELP = OPTIONS };
@@ -135,8 +158,8 @@ static void prepare_bench(void)
 	opt.driver = strncmp(opt.bench, "cuda", 4) != 0;
 	if (strstr(opt.bench, "Event"))
 		opt.sync = SYNC_EVENT;
-	if (strstr(opt.bench, "Memcpy") && !opt.copy_bytes)
-		opt.copy_bytes = 4096;
+	if (strstr(opt.bench, "Memcpy") && !live.copy_bytes)
+		live.copy_bytes = 4096;
 }
 
 void parse(int argc, char **argv)
@@ -166,6 +189,8 @@ void parse(int argc, char **argv)
 	}
 	if (opt.devices > 8)
 		wrong("devices", "more than 8");
+	if (opt.graph_pool > 64)
+		wrong("graph-pool", "more than 64");
 	live.speed = opt.speed;
 	if (opt.bench)
 		prepare_bench();
@@ -188,4 +213,8 @@ void export_settings(void)
 	export_one("SIM_CUDA_DEVICES", opt.devices);
 	export_one("SIM_CUDA_COLD_START_MS", opt.cold_start_ms);
 	export_one("SIM_CUDA_SPIN", live.spin);
+	export_one("SIM_CUDA_ALLOC_NS", live.alloc_ns);
+	export_one("SIM_CUDA_INSTANTIATE_NS", live.instantiate_ns);
+	if (opt.share)
+		setenv("SIM_CUDA_SHARE", opt.share, 1);
 }

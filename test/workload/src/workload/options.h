@@ -10,11 +10,14 @@ struct options {
 	u64 steps;         /* of each thread; 0 is until stopped */
 	int threads, processes, devices;
 	double speed;
-	u64 copy_bytes, alloc_bytes, memory_bytes;
+	u64 alloc_bytes, memory_bytes;
 	u64 start_delay_ms, late_dlopen_ms;
 	double cold_start_ms, bandwidth, duration_s;
 	enum sync sync;
-	const char *control, *bench;
+	const char *control, *bench, *log, *share;
+	const char *read, *map, *write, *dirty, *peer, *requests, *loader_file;
+	int lock, loaders, direct;
+	u64 graph_pool;    /* executable graphs kept; 0 is one */
 	u64 count;
 	int graph, driver, fail, crash, wait_stdin, preload, late;
 };
@@ -23,6 +26,11 @@ struct options {
 struct live {
 	double speed;
 	u64 gap_us, launches, kernel_ns;
+	u64 copy_bytes, copy_every, allocs, recapture, shapes; /* the calls of a step */
+	u64 alloc_ns, instantiate_ns;
+	u64 work_us, read_bytes, map_pages, drop, dirty_bytes, grow_bytes; /* what the host does each step */
+	u64 write_bytes, write_every, lock_us, peer_bytes;
+	u64 loader_us, loader_bytes, loader_lock_us; /* for one batch */
 	int spin, stop;
 };
 
