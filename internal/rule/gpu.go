@@ -118,9 +118,8 @@ func (j *job) activity(at map[int64]bool) float64 {
 // straggler returns the process of the same distributed job that lost time on
 // the host while this one waited for the device.
 func (j *job) straggler(f *Finding) *stats.Process {
-	for _, o := range j.window.jobs {
-		same := o.Rank.World > 1 && o.Rank.World == j.Rank.World && o.Rank.Rank != j.Rank.Rank
-		if o.PID == j.PID || !same {
+	for _, o := range j.window.ranks {
+		if o.Rank.World <= 1 || o.Rank.World != j.Rank.World || o.Rank.Rank == j.Rank.Rank {
 			continue
 		}
 		for _, x := range o.incidents() {

@@ -28,6 +28,7 @@ type Window struct {
 
 	byPID map[uint32]*stats.Process
 	jobs  []*job
+	ranks []*job // those of other nodes as well
 }
 
 // rule is one cause of lost time.
@@ -88,25 +89,64 @@ func init() { // not an initializer: the functions refer to the table
 }
 
 // Find applies all rules. The most harmful finding is first; equal input
-// gives equal output.
+// gives equal output. Processes of several nodes are told apart.
 func Find(w Window) []Finding {
-	w.byPID = map[uint32]*stats.Process{}
+	nodes := w.split()
+	var jobs []*job
+	for _, n := range nodes {
+		for i := range n.Processes {
+			if j := newJob(&n.Processes[i], n); j != nil {
+				j.account()
+				j.findHangs()
+				n.jobs = append(n.jobs, j)
+			}
+		}
+		jobs = append(jobs, n.jobs...)
+	}
 	var all []Finding
-	for i := range w.Processes {
-		p := &w.Processes[i]
-		if old := w.byPID[p.PID]; old == nil || old.Start < p.Start {
-			w.byPID[p.PID] = p
+	for _, n := range nodes {
+		n.ranks = jobs
+		all = append(all, n.find()...)
+	}
+	all = slices.DeleteFunc(withoutRemainders(all), func(f Finding) bool {
+		return f.End.Unix() <= w.From || (w.To != 0 && f.Start.Unix() >= w.To)
+	})
+	slices.SortStableFunc(all, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(b.Severity.rank(), a.Severity.rank()), cmp.Compare(b.LostNS, a.LostNS), a.Start.Compare(b.Start),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Process.PID, b.Process.PID))
+	})
+	return all
+}
+
+// split makes a window for each node: numbers of processes mean something on
+// one node only.
+func (w *Window) split() []*Window {
+	byNode := map[string]*Window{}
+	for _, p := range w.Processes {
+		n := byNode[p.Node]
+		if n == nil {
+			n = &Window{GPU: w.GPU, From: w.From, To: w.To, Place: w.Place, byPID: map[uint32]*stats.Process{}}
+			byNode[p.Node] = n
 		}
+		n.Processes = append(n.Processes, p)
 	}
-	for i := range w.Processes {
-		if j := newJob(&w.Processes[i], &w); j != nil {
-			w.jobs = append(w.jobs, j)
+	var all []*Window
+	for _, node := range sortedKeys(byNode) {
+		n := byNode[node]
+		for i := range n.Processes {
+			p := &n.Processes[i]
+			if old := n.byPID[p.PID]; old == nil || old.Start < p.Start {
+				n.byPID[p.PID] = p
+			}
 		}
+		all = append(all, n)
 	}
-	for _, j := range w.jobs {
-		j.account()
-		j.findHangs()
-	}
+	return all
+}
+
+// find returns the findings of one node.
+func (w *Window) find() []Finding {
+	var all []Finding
 	for _, j := range w.jobs {
 		for _, x := range j.incidents() {
 			if f, ok := j.finding(x); ok {
@@ -115,17 +155,9 @@ func Find(w Window) []Finding {
 		}
 	}
 	for i := range w.Processes {
-		all = append(all, findOOM(&w, &w.Processes[i])...)
+		all = append(all, findOOM(w, &w.Processes[i])...)
 		all = append(all, findCold(&w.Processes[i])...)
 	}
-	all = slices.DeleteFunc(all, func(f Finding) bool {
-		return f.End.Unix() <= w.From || (w.To != 0 && f.Start.Unix() >= w.To)
-	})
-	all = withoutRemainders(all)
-	slices.SortStableFunc(all, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(b.Severity.rank(), a.Severity.rank()), cmp.Compare(b.LostNS, a.LostNS), a.Start.Compare(b.Start),
-			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Process.PID, b.Process.PID))
-	})
 	return all
 }
 
