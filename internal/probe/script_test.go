@@ -49,6 +49,7 @@ func python(t *testing.T, program string, before ...string) *script {
 	args := append(before, "python3", "-c", scriptPrologue+program)
 	p := &script{Cmd: exec.CommandContext(t.Context(), args[0], args[1:]...), t: t}
 	p.Stderr, p.Dir = os.Stderr, t.TempDir()
+	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // its children end with it
 	var err error
 	if p.in, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func python(t *testing.T, program string, before ...string) *script {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	t.Cleanup(func() { unix.Kill(-p.Process.Pid, unix.SIGKILL); p.Wait() })
 	return p
 }
 
