@@ -9,8 +9,10 @@ import (
 
 // harmful is the part of the time that feeders wanted a CPU at a place and
 // had none which held the job up. A thread that spins until the device is
-// done loses only if it is off the CPU when the device finishes: at most the
-// last of its waits in each call, half of it on average.
+// done loses only from the moment on when the device finishes. If its waits
+// for a CPU are longer than the device takes, that is all but half of the
+// device's time; if they are shorter, at most the last wait in each call
+// counts, half of it on average.
 func harmful(s *slot, place event.Class) float64 {
 	c := &s.cells[place]
 	waited := float64(c[event.Runnable].ns)
@@ -23,8 +25,11 @@ func harmful(s *slot, place event.Class) float64 {
 	}
 	spin := running / max(running+blocked, 1)
 	calls := float64(s.count(place))
-	share := waited / (waited + running + blocked)
-	bound := min(waited, calls*share*float64(c[event.Runnable].max)/2)
+	each, wait := (running+blocked)/max(calls, 1), max(float64(c[event.Runnable].max), 1)
+	bound := min(waited, calls*waited/(waited+running+blocked)*wait/2)
+	if wait >= each && calls > 0 {
+		bound = max(bound, waited*(1-each/wait/2))
+	}
 	return waited*(1-spin) + spin*bound
 }
 
@@ -141,6 +146,6 @@ func (w *Window) sameJob(p *stats.Process, pid uint32) bool {
 	if q == nil {
 		return false // not traced, so it has nothing to do with the job
 	}
-	sibling := q.PPID == p.PPID && (w.process(p.PPID) != nil || (p.Rank.World > 1 && q.Rank.World == p.Rank.World))
+	sibling := q.PPID == p.PPID && p.PPID > 1 && (q.Comm == p.Comm || w.process(p.PPID) != nil || (p.Rank.World > 1 && q.Rank.World == p.Rank.World))
 	return pid == p.PPID || q.PPID == p.PID || sibling
 }
