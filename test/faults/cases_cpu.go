@@ -42,8 +42,9 @@ var cpuCases = []Case{
 		Inject: beside("hog", jobCPU), Kinds: contention, Culprit: "hog",
 	},
 	{
-		Name: "cpu/hog-processes", Text: "a job of two processes on the busy process's CPU",
-		Job: step + "--work-us 3000 --processes 2", CPU: jobCPU, Inject: beside("hog", jobCPU), Kinds: contention, Culprit: "hog",
+		Name: "cpu/hog-processes", Text: "a job of two processes, and a busy process on each CPU",
+		Job: step + "--work-us 6000 --processes 2", CPU: jobCPU + "," + otherCPU, Inject: all(beside("hog", jobCPU), beside("hog", otherCPU)),
+		Kinds: contention, Culprit: "hog", Needs: []func() string{twoCPUs},
 	},
 	{
 		Name: "cpu/thieves", Text: "many processes of 25 ms, one after another, on the job's CPU",
