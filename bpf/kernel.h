@@ -26,9 +26,9 @@ struct pt_regs {
 };
 #define CALL_PUSHES 8 /* the call instruction leaves the return address on the stack */
 #define ARGUMENT_6(ctx) ((ctx)->r9)
-#define SYSCALL_NUMBER(regs) BPF_CORE_READ(regs, orig_ax)
-#define SYSCALL_ARG1(regs) BPF_CORE_READ(regs, di)
-#define SYSCALL_ARG2(regs) BPF_CORE_READ(regs, si)
+#define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
+#define SYSCALL_ARG1(regs) ((regs)->di)
+#define SYSCALL_ARG2(regs) ((regs)->si)
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
 	__u64 regs[31], sp, pc, pstate;

@@ -50,7 +50,11 @@ struct thread {
 	u64 began_ns;    /* when the state began */
 	u64 runnable_ns; /* totals, for the split of each call */
 	u64 blocked_ns;
-	u64 waker;       /* tgid and tid of who ended the wait; 0 is not known */
+	u64 waker;       /* tgid and tid of who ended the last wait; 0 is not known */
+	u64 waker_ns, waker_count; /* waits that it ended and that are not booked yet */
+	u32 waker_state; /* what they were for */
+	u32 file_kind;   /* a state, of the file that it waited for last */
+	u64 file;
 	char waker_comm[16];
 	u32 seat;        /* among those that wait, all CPUs' in a row, plus one; 0 has none */
 	u8 on_cpu;

@@ -63,16 +63,18 @@ struct {
 	__type(value, struct pair);
 } wakers SEC(".maps");
 
-static __noinline void add_thief(u32 victim, struct task_struct *task, u64 ns)
+#define LONG_NS 1000000 /* a slice after which a name is worth another look */
+
+static __noinline void add_thief(u32 victim, u32 tgid, struct task_struct *task, u64 ns)
 {
-	struct pair_key key = { .victim = victim, .other = BPF_CORE_READ(task, tgid) };
+	struct pair_key key = { .victim = victim, .other = tgid };
 	struct pair *p = bpf_map_lookup_elem(&thieves, &key), fresh = { .ns = ns, .count = 1 };
 
 	if (p) {
 		__sync_fetch_and_add(&p->ns, ns);
 		__sync_fetch_and_add(&p->count, 1);
-		/* It may have started another program since. */
-		BPF_CORE_READ_INTO(&p->comm, task, comm);
+		if (ns > LONG_NS) /* it may have started another program since */
+			BPF_CORE_READ_INTO(&p->comm, task, comm);
 		return;
 	}
 	BPF_CORE_READ_INTO(&fresh.comm, task, comm);
@@ -88,21 +90,23 @@ static __always_inline void free_seat(struct runqueue *rq, struct seat *s, u32 t
 /* The task leaves the CPU that others have waited for. */
 static __noinline void charge(struct runqueue *rq, struct task_struct *task, u64 since, u64 now)
 {
-	u32 i;
+	u32 i, left;
 
 	if (!rq || !task)
 		return;
-	for (i = 0; i < SEATS; i++) {
+	left = rq->waiting;
+	for (i = 0; i < SEATS && left; i++) {
 		struct seat *s = &rq->seats[i];
 		u32 tid = s->tid;
 		u64 from = s->from_ns > since ? s->from_ns : since;
 
 		if (!tid || tid == TAKEN)
 			continue;
+		left--;
 		if (tid == task->pid) /* it ran: it cannot have waited */
 			free_seat(rq, s, tid);
 		else if (from < now)
-			add_thief(s->tgid, task, now - from);
+			add_thief(s->tgid, task->tgid, task, now - from);
 	}
 }
 
@@ -124,6 +128,7 @@ static __always_inline void end_slice(struct task_struct *prev, struct task_stru
 static __noinline void leave_seat(struct thread *th, u32 tid, u64 now)
 {
 	u32 cpu, at;
+	struct task_struct *task;
 	struct runqueue *rq;
 	struct seat *s;
 	u64 from;
@@ -138,8 +143,9 @@ static __noinline void leave_seat(struct thread *th, u32 tid, u64 now)
 		return;
 	s = &rq->seats[at & (SEATS - 1)];
 	from = s->from_ns > rq->since_ns ? s->from_ns : rq->since_ns;
-	if (s->tid == tid && now > from && rq->current) /* in the middle of a slice */
-		add_thief(s->tgid, (struct task_struct *)rq->current, now - from);
+	task = (struct task_struct *)rq->current;
+	if (s->tid == tid && now > from && task) /* in the middle of a slice */
+		add_thief(s->tgid, BPF_CORE_READ(task, tgid), task, now - from);
 	free_seat(rq, s, tid);
 }
 
@@ -154,8 +160,7 @@ static __noinline void take_seat(struct thread *th, struct task_struct *task, u3
 		return;
 	leave_seat(th, task->pid, now);
 	for (i = 0; i < SEATS; i++) {
-		u32 at = (task->pid + i) & (SEATS - 1);
-		struct seat *s = &rq->seats[at];
+		struct seat *s = &rq->seats[i];
 
 		if (s->tid || __sync_val_compare_and_swap(&s->tid, 0, TAKEN))
 			continue;
@@ -163,27 +168,53 @@ static __noinline void take_seat(struct thread *th, struct task_struct *task, u3
 		s->tgid = task->tgid;
 		s->tid = task->pid; /* last: now it counts */
 		__sync_fetch_and_add(&rq->waiting, 1);
-		th->seat = cpu * SEATS + at + 1;
+		th->seat = cpu * SEATS + i + 1;
 		return;
 	}
 }
 
-static __always_inline void name_waker(struct thread *th, struct task_struct *task, u64 ns)
+/* Books what is known of the thread's last waker. */
+static __noinline void book_waker(struct thread *th, struct task_struct *task)
 {
-	struct waker_key key = { .tgid = task->tgid, .tid = task->pid, .state = th->state };
-	struct pair *p, fresh = { .ns = ns, .count = 1 };
+	u64 ns, count;
+	struct waker_key key = {};
+	struct pair *p, fresh = {};
 
-	if (!th->waker)
+	if (!th || !task || !th->waker)
 		return;
+	ns = __sync_lock_test_and_set(&th->waker_ns, 0);
+	count = __sync_lock_test_and_set(&th->waker_count, 0);
+	if (!count)
+		return;
+	key.tgid = task->tgid;
+	key.tid = task->pid;
+	key.state = th->waker_state;
 	key.other_tgid = th->waker >> 32;
 	key.other_tid = th->waker;
 	p = bpf_map_lookup_elem(&wakers, &key);
 	if (p) {
 		__sync_fetch_and_add(&p->ns, ns);
-		__sync_fetch_and_add(&p->count, 1);
-	} else {
-		__builtin_memcpy(fresh.comm, th->waker_comm, sizeof(fresh.comm));
-		bpf_map_update_elem(&wakers, &key, &fresh, BPF_NOEXIST);
+		__sync_fetch_and_add(&p->count, count);
+		return;
 	}
-	th->waker = 0;
+	fresh.ns = ns;
+	fresh.count = count;
+	__builtin_memcpy(fresh.comm, th->waker_comm, sizeof(fresh.comm));
+	bpf_map_update_elem(&wakers, &key, &fresh, BPF_NOEXIST);
+}
+
+/* The current thread ends a wait of ns. It is often the same one: that is
+ * added up in the thread, and booked when another comes or a second is over. */
+static __always_inline void name_waker(struct thread *th, struct task_struct *task, u64 ns)
+{
+	u64 waker = bpf_get_current_pid_tgid();
+
+	if (th->waker != waker || th->waker_state != th->state) {
+		book_waker(th, task);
+		th->waker = waker;
+		th->waker_state = th->state;
+		bpf_get_current_comm(th->waker_comm, sizeof(th->waker_comm));
+	}
+	th->waker_ns += ns; /* wake-ups of one thread come one by one */
+	th->waker_count++;
 }

@@ -53,6 +53,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		if (th) {
 			close_books(th, task);
 			count_tallies(th, task);
+			book_waker(th, task);
 		}
 	}
 	if (task->signal->live.counter > 0)

@@ -12,19 +12,10 @@ const volatile u8 reason_of[512] = {}; /* by number of the system call: enum sta
 #define NVIDIA_MAJOR 195           /* Documentation/admin-guide/devices.txt */
 #define FILE_KIND(mode) ((mode) & 0170000)
 
-/* What kind of file a descriptor of the task stands for. */
-static __noinline u32 reason_of_file(struct task_struct *task, u64 fd)
+static __noinline u32 kind_of_file(struct file *file)
 {
-	struct file **table, *file = NULL;
-	struct inode *inode;
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
 
-	if (!task || fd >= task->files->fdt->max_fds)
-		return OTHER;
-	table = task->files->fdt->fd;
-	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
-	if (!file)
-		return OTHER;
-	inode = BPF_CORE_READ(file, f_inode);
 	switch (FILE_KIND(BPF_CORE_READ(inode, i_mode))) {
 	case 0140000: /* socket */
 		return NETWORK;
@@ -47,9 +38,28 @@ static __noinline u32 reason_of_file(struct task_struct *task, u64 fd)
 	return OTHER;
 }
 
+/* What kind of file a descriptor of the task stands for. A thread mostly
+ * waits for the same one as the last time. */
+static __noinline u32 reason_of_file(struct task_struct *task, struct thread *th, u64 fd)
+{
+	struct file **table, *file = NULL;
+
+	if (!task || !th || fd >= task->files->fdt->max_fds)
+		return OTHER;
+	table = task->files->fdt->fd;
+	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
+	if (!file)
+		return OTHER;
+	if ((u64)file != th->file) {
+		th->file_kind = kind_of_file(file);
+		th->file = (u64)file;
+	}
+	return th->file_kind;
+}
+
 /* poll(2) and ppoll(2) take an array of descriptors in user memory, which
  * cannot be read here without a fault; the first one is nearly always mapped. */
-static __noinline u32 reason_of_poll(struct task_struct *task, u64 fds, u64 n)
+static __noinline u32 reason_of_poll(struct task_struct *task, struct thread *th, u64 fds, u64 n)
 {
 	u32 reason = OTHER, r, i;
 	int fd;
@@ -57,7 +67,7 @@ static __noinline u32 reason_of_poll(struct task_struct *task, u64 fds, u64 n)
 	for (i = 0; i < 4 && i < n; i++) {
 		if (bpf_probe_read_user(&fd, sizeof(fd), (void *)(fds + 8 * i)) || fd < 0)
 			continue;
-		r = reason_of_file(task, fd);
+		r = reason_of_file(task, th, fd);
 		if (r == GPU)
 			return GPU;
 		if (r != OTHER)
@@ -109,8 +119,8 @@ static __noinline u32 blocked_state(struct task_struct *task, struct thread *th,
 		return DISK;
 	r = nr < 512 ? reason_of[nr] : OTHER;
 	if (r == BY_FILE)
-		return reason_of_file(task, SYSCALL_ARG1(regs));
+		return reason_of_file(task, th, SYSCALL_ARG1(regs));
 	if (r == BY_POLL)
-		return reason_of_poll(task, SYSCALL_ARG1(regs), SYSCALL_ARG2(regs));
+		return reason_of_poll(task, th, SYSCALL_ARG1(regs), SYSCALL_ARG2(regs));
 	return r >= DISK && r < STATES ? r : OTHER;
 }

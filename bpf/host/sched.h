@@ -61,12 +61,9 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 		return 0;
 	now = bpf_ktime_get_ns();
 	began = th->began_ns;
-	__sync_fetch_and_add(&th->wakeups, 1);
-	if (can_end(th->state)) {
-		th->waker = bpf_get_current_pid_tgid();
-		bpf_get_current_comm(th->waker_comm, sizeof(th->waker_comm));
+	th->wakeups++;
+	if (can_end(th->state))
 		name_waker(th, task, now - began);
-	}
 	if (th->faulting) {
 		th->faulting = 0;
 		count_operation(th, task, row_major_fault, 0, now - began);
@@ -111,6 +108,7 @@ int look_at_threads(struct bpf_iter__task *ctx)
 		if (!th->exited) {
 			settle(th, task, now);
 			count_tallies(th, task);
+			book_waker(th, task);
 		}
 		return 0;
 	}

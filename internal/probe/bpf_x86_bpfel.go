@@ -271,6 +271,11 @@ type bpfThread struct {
 	RunnableNs     uint64
 	BlockedNs      uint64
 	Waker          uint64
+	WakerNs        uint64
+	WakerCount     uint64
+	WakerState     uint32
+	FileKind       uint32
+	File           uint64
 	WakerComm      [16]int8
 	Seat           uint32
 	OnCpu          uint8

@@ -49,6 +49,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds; the median is printed")
 	count := flag.Int("count", 500_000, "calls a round")
 	bin := flag.String("ingero", "bin/ingero", "the agent to measure")
+	only := flag.Bool("switches", false, "measure context switches only")
 	isPing, isPong := flag.Bool("ping", false, "internal"), flag.Bool("pong", false, "internal")
 	flag.Parse()
 	switch {
@@ -62,7 +63,7 @@ func main() {
 		}
 		return
 	}
-	if err := run(*rounds, *count, *bin); err != nil {
+	if err := run(*rounds, *count, *bin, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -82,7 +83,7 @@ type usage struct {
 	rss int     // bytes
 }
 
-func run(rounds, count int, bin string) error {
+func run(rounds, count int, bin string, onlySwitches bool) error {
 	dir, err := os.MkdirTemp("", "ingero-bench-")
 	if err != nil {
 		return err
@@ -92,6 +93,9 @@ func run(rounds, count int, bin string) error {
 		return err
 	}
 	b := &bench{dir: dir, bin: bin, count: count, ns: map[string][]float64{}, usage: map[string][]usage{}}
+	if onlySwitches {
+		return b.switches(rounds)
+	}
 	for r := range rounds {
 		for _, m := range modes {
 			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-24s", r+1, rounds, m.name)
