@@ -48,12 +48,11 @@ struct thread {
 	u32 cpu;         /* where it runs or waits to */
 	u64 since_ns;    /* settled up to here */
 	u64 began_ns;    /* when the state began */
-	u64 waiting_ns;  /* when it took its seat among those that wait for this CPU */
 	u64 runnable_ns; /* totals, for the split of each call */
 	u64 blocked_ns;
 	u64 waker;       /* tgid and tid of who ended the wait; 0 is not known */
 	char waker_comm[16];
-	u8 seat;         /* in its CPU's runqueue, plus one; 0 has none */
+	u8 seat;         /* among those that wait for its CPU, plus one; 0 has none */
 	u8 on_cpu;
 	u8 faulting;     /* waits for a disk in a page fault */
 	u8 reclaiming;   /* how deep inside reclaim */

@@ -8,7 +8,8 @@
 /* The threads of one traced process that wait for a CPU. */
 struct seat {
 	u64 who;  /* tgid << 32 | how many; it is free when there are none */
-	u64 late; /* ns of this slice that they did not wait, added up */
+	u64 late; /* ns of this slice that they did not wait, added up; those who
+		   * have left count as if they had come when they left: below 0 */
 };
 
 /* A CPU: since when the task on it has been there, and who waits. At each
@@ -108,6 +109,33 @@ static __always_inline void end_slice(struct task_struct *task, u32 cpu, u64 now
 		charge(rq, task, now - since);
 }
 
+/* A thread gets the CPU it waited for, or moves to another. What it waited
+ * of a slice that has not ended is charged when it does. */
+static __noinline void leave_seat(struct thread *th, u64 now)
+{
+	struct runqueue *rq;
+	struct seat *s;
+	u32 cpu, at;
+	u64 since;
+
+	if (!th || !th->seat)
+		return;
+	cpu = th->cpu;
+	at = th->seat - 1;
+	th->seat = 0;
+	rq = bpf_map_lookup_elem(&runqueues, &cpu);
+	if (!rq)
+		return;
+	s = &rq->seats[at & (SEATS - 1)];
+	since = rq->since_ns;
+	if (now > since) {
+		__sync_fetch_and_add(&s->late, since - now);
+		rq->owing = 1;
+	}
+	__sync_fetch_and_add(&s->who, -1);
+	__sync_fetch_and_add(&rq->waiting, -1);
+}
+
 /* A thread begins to wait for a CPU. Without a free seat its thieves stay
  * unnamed. */
 static __noinline void take_seat(struct thread *th, u32 tgid, u32 cpu, u64 now)
@@ -117,7 +145,7 @@ static __noinline void take_seat(struct thread *th, u32 tgid, u32 cpu, u64 now)
 
 	if (!th || !rq)
 		return;
-	th->waiting_ns = now;
+	th->cpu = cpu;
 	for (i = 0; i < SEATS; i++) {
 		u32 at = (tgid + i) & (SEATS - 1);
 		struct seat *s = &rq->seats[at];
@@ -138,32 +166,6 @@ static __noinline void take_seat(struct thread *th, u32 tgid, u32 cpu, u64 now)
 		th->seat = at + 1;
 		return;
 	}
-}
-
-/* A thread gets the CPU it waited for, or moves to another. */
-static __noinline void leave_seat(struct thread *th, u64 now)
-{
-	u32 cpu, at;
-	u64 began;
-	struct runqueue *rq;
-	struct seat *s;
-
-	if (!th || !th->seat)
-		return;
-	cpu = th->cpu;
-	at = th->seat - 1;
-	th->seat = 0;
-	rq = bpf_map_lookup_elem(&runqueues, &cpu);
-	if (!rq)
-		return;
-	s = &rq->seats[at & (SEATS - 1)];
-	began = th->waiting_ns > rq->since_ns ? th->waiting_ns : rq->since_ns;
-	if (now > began) { /* not at the end of a slice: who has the CPU is charged later */
-		__sync_fetch_and_add(&s->late, began - now);
-		rq->owing = 1;
-	}
-	__sync_fetch_and_add(&s->who, -1);
-	__sync_fetch_and_add(&rq->waiting, -1);
 }
 
 static __always_inline void name_waker(struct thread *th, struct task_struct *task, u64 ns)

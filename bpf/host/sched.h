@@ -24,6 +24,7 @@ int sched_switch(u64 *ctx)
 			state = blocked_state(prev, th, prev_state);
 		change(th, prev, now, state);
 		th->on_cpu = 0;
+		leave_seat(th, now); /* it has none, unless we were not told that it got the CPU */
 		th->cpu = cpu;
 		if (state == RUNNABLE)
 			take_seat(th, prev->tgid, cpu, now);

@@ -267,7 +267,6 @@ type bpfThread struct {
 	Cpu            uint32
 	SinceNs        uint64
 	BeganNs        uint64
-	WaitingNs      uint64
 	RunnableNs     uint64
 	BlockedNs      uint64
 	Waker          uint64

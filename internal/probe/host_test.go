@@ -311,38 +311,24 @@ os.kill(child, 9)
 			t.Fatal(err)
 		}
 	}
-	s.books()
-	began := time.Now()
+	before, began := s.books(), time.Now()
 	p.goOn()
 	n, err := strconv.Atoi(p.line())
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := s.books()
-	took := time.Since(began)
-	t.Logf("%.0f switches a second", float64(n)/took.Seconds())
+	rate := float64(n) / time.Since(began).Seconds()
+	t.Logf("%.0f switches a second", rate)
+	if rate < 50000 {
+		t.Log("the machine is too busy for 50,000")
+	}
 	for _, pid := range []int{p.Process.Pid, child} {
-		addsUp(t, b, pid, took)
-		if c := s.operations("sched_switch", pid); c.Hist.Count() > 0 {
-			t.Log(c.Hist.Count())
-		}
+		addsUp(t, before, b, pid)
 	}
 	p.goOn()
 	s.finish()
 	if c := s.operations("sched_switch"); c.Hist.Count() < uint64(n) {
 		t.Errorf("%d switches counted, there were %d at least", c.Hist.Count(), n)
-	}
-}
-
-// addsUp checks that a thread's books hold the time that has passed.
-func addsUp(t *testing.T, b *book, tid int, took time.Duration) {
-	t.Helper()
-	l := b.threads[uint32(tid)]
-	if l == nil {
-		t.Errorf("no books of %d", tid)
-		return
-	}
-	if off := float64(l.Total())/float64(took) - 1; off < -0.01 || off > 0.01 {
-		t.Errorf("thread %d: %v booked of %v, %.2f%% off", tid, time.Duration(l.Total()), took, 100*off)
 	}
 }

@@ -22,6 +22,8 @@ type book struct {
 	threads map[uint32]*stats.Ledger // all places together
 	places  map[string]*stats.Ledger // all threads together, by place
 	pairs   []stats.Pair
+	from    time.Time // they were brought up to a time between these
+	to      time.Time
 }
 
 func add(to *stats.Ledger, l stats.Ledger) {
@@ -37,6 +39,8 @@ func (s *session) books() *book {
 	b := &book{threads: map[uint32]*stats.Ledger{}, places: map[string]*stats.Ledger{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	b.from = time.Now()
+	defer func() { b.to = time.Now() }()
 	err := s.DrainLedger(func(l stats.Ledger) {
 		place := "between"
 		if l.Place != 0 {

@@ -49,6 +49,7 @@ func python(t *testing.T, program string, before ...string) *script {
 	args := append(before, "python3", "-c", scriptPrologue+program)
 	p := &script{Cmd: exec.CommandContext(t.Context(), args[0], args[1:]...), t: t}
 	p.Stderr, p.Dir = os.Stderr, t.TempDir()
+	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // its children end with it
 	var err error
 	if p.in, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func python(t *testing.T, program string, before ...string) *script {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	t.Cleanup(func() { unix.Kill(-p.Process.Pid, unix.SIGKILL); p.Wait() })
 	return p
 }
 
@@ -92,13 +93,13 @@ func (p *script) end(s *session) {
 }
 
 // trace begins to trace the program, which must be ready.
-func (p *script) trace(s *session) {
+func (p *script) trace(s *session) *book {
 	p.t.Helper()
 	p.line()
 	if err := s.Target(p.Process.Pid); err != nil {
 		p.t.Fatal(err)
 	}
-	s.books() // meets its threads
+	return s.books() // meets its threads
 }
 
 // lifeOf waits for a step in the life of a process.
@@ -247,5 +248,20 @@ func losePackets(t *testing.T, pid int) {
 	}()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// addsUp checks that a thread's books hold the time that has passed since the
+// ones before.
+func addsUp(t *testing.T, before, b *book, tid int) {
+	t.Helper()
+	l := b.threads[uint32(tid)]
+	if l == nil {
+		t.Errorf("no books of %d", tid)
+		return
+	}
+	least, most := b.from.Sub(before.to), b.to.Sub(before.from)
+	if total := time.Duration(l.Total()); total < least*99/100 || total > most*101/100 {
+		t.Errorf("thread %d: %v booked of %v to %v", tid, total, least, most)
 	}
 }
