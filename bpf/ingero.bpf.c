@@ -16,6 +16,7 @@
 #include "host/process.h"
 #include "host/sched.h"
 #include "host/memory.h"
+#include "host/rival.h"
 #include "host/block.h"
 #include "host/net.h"
 

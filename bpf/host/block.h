@@ -37,26 +37,6 @@ struct {
 	__type(value, struct request_state);
 } requests SEC(".maps");
 
-struct rival_key {
-	u32 tgid; /* 0 is the kernel */
-	u32 dev;
-};
-
-struct rival {
-	u64 ns;
-	u64 count;
-	u64 bytes;
-	char comm[16];
-};
-
-/* Everybody's use of every device. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct rival_key);
-	__type(value, struct rival);
-} rivals SEC(".maps");
-
 struct request___old { /* before Linux 5.17 */
 	struct gendisk *rq_disk;
 } __attribute__((preserve_access_index));
@@ -144,27 +124,6 @@ int BPF_PROG(block_issue, struct request *rq)
 	return 0;
 }
 
-static __noinline void add_rival(struct request_state *r, u64 ns)
-{
-	struct rival_key key = {};
-	struct rival *p, fresh = { .ns = ns, .count = 1 };
-
-	if (!r)
-		return;
-	key.tgid = r->tgid;
-	key.dev = r->dev;
-	p = bpf_map_lookup_elem(&rivals, &key);
-	if (p) {
-		__sync_fetch_and_add(&p->ns, ns);
-		__sync_fetch_and_add(&p->count, 1);
-		__sync_fetch_and_add(&p->bytes, r->bytes);
-		return;
-	}
-	fresh.bytes = r->bytes;
-	__builtin_memcpy(fresh.comm, r->comm, sizeof(fresh.comm));
-	bpf_map_update_elem(&rivals, &key, &fresh, BPF_NOEXIST);
-}
-
 static __always_inline void record_request(struct cell *c, struct request_state *r, u64 ns, s32 error)
 {
 	struct call_record *e = begin_record(c);
@@ -199,7 +158,7 @@ int BPF_PROG(block_complete, struct request *rq, u8 error, u32 bytes)
 	if (!r || !r->start_ns)
 		return 0;
 	ns = now - r->start_ns;
-	add_rival(r, ns);
+	add_rival(r->tgid, r->dev, r->bytes, ns, r->comm);
 	index = r->cell - 1;
 	c = r->cell ? bpf_map_lookup_elem(&cells, &index) : NULL;
 	/* the process may have ended, and the cell be another's */
