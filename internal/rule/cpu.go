@@ -122,9 +122,6 @@ func tellOwn(j *job, f *Finding) {
 		Text:    "Give it more CPUs, or fewer threads: OMP_NUM_THREADS, torch.set_num_threads, fewer data loader workers",
 		Command: fmt.Sprintf("taskset -cp %d", f.Process.PID),
 	}}
-	if f.Before == nil {
-		f.limit(Low, "it has been like this as long as it was watched")
-	}
 }
 
 func tellThrottled(j *job, f *Finding) {

@@ -108,7 +108,7 @@ func tellDisk(j *job, f *Finding) {
 	}
 	f.Summary = fmt.Sprintf("%s waited for %s%s: %s lost", f.Process.Comm, worker, what, f.lost())
 	if len(rivals) > 0 {
-		f.Culprits = rivals
+		f.Culprits, f.foreign = rivals, true
 		f.Summary += fmt.Sprintf("; meanwhile %s used the same device", rivals[0].name())
 		f.Fixes = append(f.Fixes, Fix{Text: "Let the other process give way", Command: fmt.Sprintf("ionice -c 3 -p %d", rivals[0].PID)})
 	} else if written > read && read < written/10 && !j.slowerWrites(f) {

@@ -21,6 +21,8 @@ const (
 	highShare   = 0.20
 	mediumShare = 0.05
 	lowShare    = 0.01
+	// starved is the share of time from which even a habit is worth a MEDIUM.
+	starved = 0.6
 	// shortest is the span that an incident is measured against at least: a
 	// bad second is no bad day.
 	shortest = 10 * time.Second
@@ -69,6 +71,7 @@ type Finding struct {
 
 	slots, good []*slot
 	span        float64
+	foreign     bool // somebody else does it: no habit of the job
 }
 
 func (f *Finding) seconds() float64 { return max(f.span/1e9, 0.001) }
@@ -128,6 +131,13 @@ func (j *job) finding(x *incident) (Finding, bool) {
 	f.Culprits = x.culprits(j.window)
 	j.compareRates(&f, x)
 	r.tell(j, &f)
+	if r.habit && f.Before == nil && !f.foreign {
+		most := Low
+		if f.Share >= starved {
+			most = Medium // it does hardly anything else
+		}
+		f.limit(most, "it has been like this as long as it was watched")
+	}
 	if f.Symptom.Op == 0 {
 		f.Symptom = j.symptom(x, &f)
 	}

@@ -42,6 +42,9 @@ type rule struct {
 	// constant is the share of the busy time from which it is reported though
 	// the job was never seen without it; 0: never.
 	constant float64
+	// habit: a job may be made like that. Where it was never seen without, that
+	// is a remark, not an incident.
+	habit    bool
 	onDevice bool // it is the device's doing, not the host's
 	tell     func(*job, *Finding)
 }
@@ -71,19 +74,19 @@ var rules [ruleCount]rule
 
 func init() { // not an initializer: the functions refer to the table
 	rules[ruleContention] = rule{kind: "cpu_contention", charge: chargeCPU, never: true, tell: tellContention}
-	rules[ruleOwn] = rule{kind: "cpu_contention", constant: 0.20, tell: tellOwn}
+	rules[ruleOwn] = rule{kind: "cpu_contention", constant: 0.20, habit: true, tell: tellOwn}
 	rules[ruleThrottled] = rule{kind: "cpu_throttled", never: true, tell: tellThrottled}
 	rules[ruleReclaim] = rule{kind: "memory_reclaim", charge: chargeReclaim, never: true, tell: tellReclaim}
-	rules[ruleFault] = rule{kind: "page_fault", charge: chargeFault, constant: 0.10, tell: tellFault}
-	rules[ruleDisk] = rule{kind: "block_io", charge: chargeDisk, constant: 0.20, tell: tellDisk}
-	rules[ruleNetwork] = rule{kind: "network_wait", constant: 0.30, tell: tellNetwork}
+	rules[ruleFault] = rule{kind: "page_fault", charge: chargeFault, constant: 0.10, habit: true, tell: tellFault}
+	rules[ruleDisk] = rule{kind: "block_io", charge: chargeDisk, constant: 0.20, habit: true, tell: tellDisk}
+	rules[ruleNetwork] = rule{kind: "network_wait", constant: 0.30, habit: true, tell: tellNetwork}
 	rules[ruleRetransmit] = rule{kind: "tcp_retransmit", constant: 0.05, tell: tellRetransmit}
-	rules[ruleLock] = rule{kind: "lock_wait", charge: chargeWaits, constant: 0.20, tell: tellLock}
+	rules[ruleLock] = rule{kind: "lock_wait", charge: chargeWaits, constant: 0.20, habit: true, tell: tellLock}
 	rules[ruleAlloc] = rule{kind: "alloc_churn", charge: chargeAlloc, constant: 0.05, tell: tellAlloc}
 	rules[ruleCapture] = rule{kind: "graph_recapture", charge: chargeCapture, constant: 0.05, tell: tellCapture}
 	rules[ruleStart] = rule{kind: "cold_start", charge: chargeStart, never: true, tell: tellStart}
 	rules[ruleDevice] = rule{kind: "gpu_bound", onDevice: true, tell: tellDevice}
-	rules[ruleCopy] = rule{kind: "memcpy_bound", charge: chargeCopy, constant: 0.35, onDevice: true, tell: tellCopy}
+	rules[ruleCopy] = rule{kind: "memcpy_bound", charge: chargeCopy, constant: 0.35, habit: true, onDevice: true, tell: tellCopy}
 	rules[ruleHang] = rule{kind: "process_hang", charge: chargeStopped, never: true, tell: tellHang}
 	rules[ruleUnexplained] = rule{kind: "unexplained", tell: tellUnexplained}
 }

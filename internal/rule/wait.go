@@ -237,6 +237,10 @@ func (j *job) follow(k threadKey, name string, state event.State, at int64, dept
 	return charge{rule: blame, culprit: culprit}
 }
 
+// heldPart is the part of its busy time that must hold a thread up to be what
+// those who wait for it wait for.
+const heldPart = 5
+
 // held returns the state that a thread spent most time in, of those that
 // kept it from its work. Waiting for the feeders to take what it made does
 // not count, nor does running: that is its work.
@@ -253,9 +257,9 @@ func (b *book) held(j *job) (event.State, uint64) {
 			best, most = state, ns
 		}
 	}
-	// A thread that works longer than anything holds it up is just slow, or
-	// sleeps by its own choice.
-	if b.ns[event.Running] > most || best == event.Sleep {
+	// A thread that hardly anything holds up is just slow, or sleeps by its own
+	// choice.
+	if most*heldPart < b.ns[event.Running]+most || best == event.Sleep {
 		return best, 0
 	}
 	return best, most
