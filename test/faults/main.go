@@ -155,7 +155,7 @@ func (l *lab) close() { os.RemoveAll(l.dir) }
 // endOnSignal leaves nothing behind when the run is interrupted.
 func (l *lab) endOnSignal() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	go func() {
 		<-signals
 		if s := l.scene.Load(); s != nil {

@@ -27,8 +27,10 @@ void work(u64 us);
 /* read_batch reads so many bytes of a file from the disk, beginning at *at. */
 void read_batch(int fd, char *buf, u64 *at, u64 size, u64 bytes);
 
-/* loaders_start makes the child processes that feed next_batch. */
+/* loaders_start makes the child processes that feed next_batch, and
+ * loaders_stop ends them. */
 void loaders_start(void);
+void loaders_stop(void);
 void next_batch(void);
 
 int open_or_die(const char *path, int flags);

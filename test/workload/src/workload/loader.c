@@ -7,15 +7,18 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { TOKEN = 1024 }; /* four fit into the smallest pipe */
 
 static int feed[2];
+static pid_t *pids;
 
 static void load(pthread_mutex_t *lock)
 {
@@ -51,6 +54,8 @@ void loaders_start(void)
 
 	if (lock == MAP_FAILED || pipe2(feed, O_CLOEXEC))
 		die("start loaders: %m");
+	if (!(pids = calloc(opt.loaders, sizeof(*pids))))
+		die("start loaders: no memory");
 	fcntl(feed[1], F_SETPIPE_SZ, 4096);
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
@@ -60,8 +65,10 @@ void loaders_start(void)
 
 		if (pid < 0)
 			die("start a loader: %m");
-		if (pid)
+		if (pid) {
+			pids[i] = pid;
 			continue;
+		}
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(1);
@@ -71,6 +78,14 @@ void loaders_start(void)
 		load(lock);
 	}
 	close(feed[1]);
+}
+
+void loaders_stop(void)
+{
+	for (int i = 0; i < opt.loaders; i++)
+		kill(pids[i], SIGKILL);
+	for (int i = 0; i < opt.loaders; i++)
+		waitpid(pids[i], NULL, 0);
 }
 
 void next_batch(void)

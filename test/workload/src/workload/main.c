@@ -94,6 +94,7 @@ static int run(void)
 	for (int i = 1; i < opt.threads; i++)
 		pthread_join(w[i].thread, NULL);
 	print_truth(w, wall_ns() - start);
+	loaders_stop();
 	return 0;
 }
 
