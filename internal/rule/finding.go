@@ -116,6 +116,9 @@ func (j *job) finding(x *incident) (Finding, bool) {
 	f := newFinding(j.Process, r.kind, x.from, x.to)
 	f.slots, f.span = x.slots, x.span
 	f.Ongoing = x.to > j.slots[len(j.slots)-1].At && j.Ended == 0
+	if r.onDevice && f.Ongoing && len(x.slots) < 2 {
+		return f, false // one long wait: it may be anything yet
+	}
 	lost := x.lost * x.fit
 	f.LostNS, f.Share = uint64(lost), min(lost/max(x.span, 1), 1)
 	switch damped := lost / max(x.span, float64(shortest)); {

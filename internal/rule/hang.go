@@ -16,6 +16,7 @@ const (
 // findHangs finds calls that do not return: seconds in a row in which nothing
 // moves, far longer than such calls ever took.
 func (j *job) findHangs() {
+	j.undecide()
 	for i := 0; i < len(j.slots); {
 		n := 0
 		for i+n < len(j.slots) && j.hanging(i+n) && (n == 0 || j.slots[i+n].At-j.slots[i+n-1].At <= 2) {
@@ -49,6 +50,21 @@ func (j *job) absorb(i, beside int) {
 	l := j.slots[i].lost
 	l[ruleHang].ns += l[ruleDevice].ns
 	l[ruleDevice] = loss{}
+}
+
+// undecide takes back what was charged to the device while the job is stuck in
+// a call that may yet turn out to hang.
+func (j *job) undecide() {
+	i := len(j.slots)
+	for i > 0 && j.hanging(i-1) {
+		i--
+	}
+	if n := len(j.slots) - i; n == 0 || j.hung(i, n) {
+		return
+	}
+	for k := max(i-1, 0); k < len(j.slots); k++ {
+		j.slots[k].lost[ruleDevice] = loss{}
+	}
 }
 
 func (j *job) hanging(i int) bool {
