@@ -152,7 +152,7 @@ func (a *analyst) follow(chains []query.Chain, now time.Time, last bool) {
 // known finds the incident that a chain tells more of.
 func (a *analyst) known(c query.Chain) *incident {
 	for _, x := range a.incidents {
-		if x.chain.PID != c.PID || x.chain.Cause.Kind != c.Cause.Kind || x.seen {
+		if x.seen || !sameCause(&x.chain, &c) {
 			continue
 		}
 		if x.chain.ID == c.ID || ((x.chain.Ended == nil || !c.Started.After(x.chain.Ended.Add(endAfter))) &&
@@ -161,6 +161,15 @@ func (a *analyst) known(c query.Chain) *incident {
 		}
 	}
 	return nil
+}
+
+// sameCause reports whether two chains may tell of one incident. What a job
+// does to itself is another incident than what others do to it.
+func sameCause(a, b *query.Chain) bool {
+	own := func(c *query.Chain) bool {
+		return len(c.Cause.Culprits) > 0 && c.Cause.Culprits[0].PID == c.PID
+	}
+	return a.PID == b.PID && a.Cause.Kind == b.Cause.Kind && own(a) == own(b)
 }
 
 // tell says that a finding began or ended; the live screen shows it anyway.

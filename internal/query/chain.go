@@ -152,6 +152,9 @@ func newSymptom(f rule.Finding) Symptom {
 // momentsShown is how many slow calls a timeline has at most.
 const momentsShown = 3
 
+// smallShare: culprits that took less are not worth a line.
+const smallShare = 0.02
+
 // timeline gathers what shows a finding: the machine when it began, the
 // culprits, the slowest calls, the end.
 func timeline(ctx context.Context, s Moments, f rule.Finding) ([]Moment, error) {
@@ -169,7 +172,7 @@ func timeline(ctx context.Context, s Moments, f rule.Finding) ([]Moment, error) 
 		})
 	}
 	for i, c := range f.Culprits {
-		if i == momentsShown {
+		if i == momentsShown || c.Share < smallShare {
 			break
 		}
 		out = append(out, Moment{
@@ -202,7 +205,11 @@ func slowest(ctx context.Context, s Moments, f rule.Finding, from, to int64) ([]
 	}
 	var out []Moment
 	for _, e := range events {
-		text := fmt.Sprintf("%s %s", e.Op, ShortDuration(e.Dur))
+		name := e.Op.String()
+		if e.Op == opGap {
+			name = betweenCalls
+		}
+		text := fmt.Sprintf("%s %s", name, ShortDuration(e.Dur))
 		if f.Symptom.Usual != nil && f.Symptom.Usual.Count() > 0 {
 			text += fmt.Sprintf(" (normally %s)", ShortDuration(int64(f.Symptom.Usual.Quantile(0.5))))
 		}

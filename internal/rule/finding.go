@@ -136,7 +136,7 @@ func (j *job) finding(x *incident) (Finding, bool) {
 	r.tell(j, &f)
 	if r.habit && f.Before == nil && !f.foreign {
 		most := Low
-		if f.Share >= starved {
+		if f.Share >= starved && x.rule != ruleOwn {
 			most = Medium // it does hardly anything else
 		}
 		f.limit(most, "it has been like this as long as it was watched")
