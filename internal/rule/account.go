@@ -12,6 +12,7 @@ type Culprit struct {
 	NS                uint64
 	Share             float64 // of the time lost
 	Cgroup, Container string  // where it runs, if that is known
+	times             uint64  // of waits that it ended
 	Many              int     // it stands for so many processes of that name; 0: for itself
 }
 

@@ -218,7 +218,7 @@ func fill(s *stats.Second, pid uint32, w []string) error {
 		for i := 3; i+1 < len(w); i += 2 {
 			state := stateOf(w[i])
 			l.NS[state] = duration(w[i+1])
-			l.Max[state] = min(l.NS[state], 4e6)
+			l.Max[state], l.Count[state] = min(l.NS[state], 4e6), l.NS[state]/4e6+1
 		}
 		s.Ledger = append(s.Ledger, l)
 	case "calls", "count":

@@ -13,7 +13,7 @@ const between = event.None
 
 // cell is the time that feeders spent at one place in one state.
 type cell struct {
-	ns, max uint64 // max is the longest single interval that ended
+	ns, count, max uint64 // count is of intervals that ended, max the longest of them
 }
 
 // slot is one second of a process, summed up over its feeders.
@@ -65,9 +65,9 @@ func (s *slot) place(p event.Class) uint64 {
 }
 
 // idle is the time that the job had nothing to do, or gave away on its own
-// request: a sleep, a wait for a child or for work, between calls.
+// request: a sleep, or a wait for work, between calls.
 func (s *slot) idle() uint64 {
-	return min(s.cells[between][event.Sleep].ns+s.cells[between][event.Child].ns+uint64(s.given), s.wall)
+	return min(s.cells[between][event.Sleep].ns+uint64(s.given), s.wall)
 }
 
 // busy is the feeders' time less what they gave away, as a share of the slot.
@@ -137,6 +137,7 @@ func (j *job) newSlot(second *stats.Second) *slot {
 		for state := range l.NS {
 			c := &s.cells[place][state]
 			c.ns += l.NS[state]
+			c.count += l.Count[state]
 			c.max = max(c.max, l.Max[state])
 		}
 		walls[l.TID] += l.Total()

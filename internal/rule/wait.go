@@ -97,9 +97,6 @@ func (w *Window) around(p *stats.Process, at, reach int64) []stats.Second {
 func chargeWaits(j *job, s *slot) []charge {
 	var out []charge
 	for _, state := range waiting {
-		if state == event.Child {
-			continue // on its own request
-		}
 		ns := float64(s.cells[between][state].ns)
 		if ns < 0.002*float64(s.wall) {
 			continue
@@ -122,7 +119,7 @@ func (j *job) resolve(s *slot, state event.State, ns float64) []charge {
 	// What no waker is named for ended by itself: a timeout, or a reply that
 	// an interrupt brought.
 	var out []charge
-	if rest := ns - sum; rest > 0.1*ns {
+	if rest := ns - sum; rest > 0.1*ns && !polled(s, state, wakers) {
 		out = j.unnamed(s, state, rest)
 		ns -= rest
 	}
@@ -141,6 +138,17 @@ func (j *job) resolve(s *slot, state event.State, ns float64) []charge {
 	return out
 }
 
+// polled reports whether waits that ended by a timeout belong to those that a
+// waker ended: whoever waits for Python's global lock asks again every 5 ms,
+// and gets it soon after.
+func polled(s *slot, state event.State, wakers map[threadKey]Culprit) bool {
+	var named uint64
+	for _, c := range wakers {
+		named += c.times
+	}
+	return state == event.Lock && 10*named >= s.cells[between][state].count
+}
+
 // wakers adds up who ended the feeders' waits around a second.
 func (j *job) wakers(at int64, state event.State, reach int64) (map[threadKey]Culprit, float64) {
 	all, sum := map[threadKey]Culprit{}, 0.0
@@ -152,7 +160,7 @@ func (j *job) wakers(at int64, state event.State, reach int64) (map[threadKey]Cu
 			}
 			k := threadKey{p.OtherPID, p.OtherTID}
 			c := all[k]
-			c.Comm, c.NS = p.OtherComm, c.NS+p.NS
+			c.Comm, c.NS, c.times = p.OtherComm, c.NS+p.NS, c.times+p.Count
 			all[k] = c
 			sum += float64(p.NS)
 		}
