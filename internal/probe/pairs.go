@@ -39,7 +39,7 @@ func (p *Probe) drainThieves(seen map[any]bool, f func(stats.Pair)) error {
 	var pair bpfPair
 	all := p.objs.Thieves.Iterate()
 	for all.Next(&key, &pair) {
-		if ns, n := p.since(seen, key, pair.Ns, pair.Count); n > 0 {
+		if ns, n := p.since(seen, key, pair.Ns, pair.Count); n > 0 && key.Victim != ourselves {
 			f(stats.Pair{PID: key.Victim, State: event.Runnable, OtherPID: key.Other, OtherComm: p.comm(&pair.Comm), NS: ns, Count: n})
 		}
 	}
@@ -51,7 +51,7 @@ func (p *Probe) drainWakers(seen map[any]bool, f func(stats.Pair)) error {
 	var pair bpfPair
 	all := p.objs.Wakers.Iterate()
 	for all.Next(&key, &pair) {
-		if ns, n := p.since(seen, key, pair.Ns, pair.Count); n > 0 {
+		if ns, n := p.since(seen, key, pair.Ns, pair.Count); n > 0 && key.Tgid != ourselves {
 			f(stats.Pair{
 				PID: key.Tgid, TID: key.Tid, State: event.State(key.State), OtherPID: key.OtherTgid, OtherTID: key.OtherTid,
 				OtherComm: p.comm(&pair.Comm), NS: ns, Count: n,

@@ -138,6 +138,13 @@ func (j *job) resolve(s *slot, state event.State, ns float64) []charge {
 	return out
 }
 
+// chance reports whether a waker was only there by chance, when an interrupt
+// came: a lock is given up by a thread of the job, and whoever answers over
+// the network on this machine does so again and again.
+func (j *job) chance(p *stats.Pair) bool {
+	return p.State == event.Lock && p.OtherPID != j.PID && j.window.process(p.OtherPID) == nil
+}
+
 // polled reports whether waits that ended by a timeout belong to those that a
 // waker ended: whoever waits for Python's global lock asks again every 5 ms,
 // and gets it soon after.
@@ -155,7 +162,7 @@ func (j *job) wakers(at int64, state event.State, reach int64) (map[threadKey]Cu
 	for _, second := range j.window.around(j.Process, at, reach) {
 		for i := range second.Pairs {
 			p := &second.Pairs[i]
-			if p.State != state || p.TID == 0 || !j.feeders[p.TID] {
+			if p.State != state || p.TID == 0 || !j.feeders[p.TID] || j.chance(p) {
 				continue
 			}
 			k := threadKey{p.OtherPID, p.OtherTID}
