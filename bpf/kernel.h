@@ -110,6 +110,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
+	u32 sk_max_ack_backlog;
 };
 struct task_struct {
 	unsigned int __state, flags;

@@ -4,6 +4,7 @@
 
 const volatile u32 row_net_send = NO_ROW;
 const volatile u32 row_net_recv = NO_ROW;
+const volatile u32 row_net_request = NO_ROW;
 const volatile u32 row_tcp_retransmit = NO_ROW;
 
 #define AF_INET 2
@@ -34,6 +35,13 @@ static __always_inline bool is_tcp(struct sock *sk)
 	u16 family = sk->__sk_common.skc_family;
 
 	return (family == AF_INET || family == AF_INET6) && sk->sk_type == SOCK_STREAM;
+}
+
+/* The socket was made by accept(2): it has the backlog of its listener
+ * (sk_clone_lock in net/core/sock.c); one that connects has none. */
+static __always_inline bool was_accepted(struct sock *sk)
+{
+	return is_tcp(sk) && sk->sk_max_ack_backlog;
 }
 
 static __noinline void own(struct sock *sk, struct task_struct *task)
@@ -71,6 +79,8 @@ static __always_inline int socket_operation(struct sock *sk, s32 ret, u32 row)
 		own(sk, task);
 	waited = th->net_ns;
 	th->net_ns = 0;
+	if (row == row_net_recv && was_accepted(sk))
+		count_operation(th, task, row_net_request, ret > 0 ? ret : 0, waited);
 	c = count_operation(th, task, row, ret > 0 ? ret : 0, waited);
 	if (c && ret < 0 && ret != -EAGAIN)
 		__sync_fetch_and_add(&c->errors, 1);

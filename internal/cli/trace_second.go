@@ -49,6 +49,7 @@ func (s *second) add(b *pipeline.Batch, living []event.Process) error {
 	}
 	if s.accounts != nil {
 		for _, a := range s.accounts.Take(living) {
+			a.MajorFaults = 0 // the kernel side counts them, with the time they took
 			b.Calls = a.AppendCalls(b.Calls)
 		}
 	}

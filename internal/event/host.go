@@ -24,4 +24,5 @@ var HostOps = []Info{
 	{MakeOp(TCP, 1), "tcp_retransmit", Network, "a TCP segment was sent again; arg1 is the peer, IPv4 address << 16 | port", "tcp_retransmit_skb sock_send_length sock_recv_length"},
 	{MakeOp(Net, 1), "net_send", Network, "a socket send; the duration is what the thread waited on sockets since its last operation", "sock_send_length"},
 	{MakeOp(Net, 2), "net_recv", Network, "a socket receive; the duration as for net_send", "sock_recv_length"},
+	{MakeOp(Net, 3), "net_request", Network, "of the receives, those on connections that others opened: the process serves them", "sock_recv_length"},
 }

@@ -366,6 +366,7 @@ const (
 	bpfVarRowMajorFault       = "row_major_fault"
 	bpfVarRowMmPageAlloc      = "row_mm_page_alloc"
 	bpfVarRowNetRecv          = "row_net_recv"
+	bpfVarRowNetRequest       = "row_net_request"
 	bpfVarRowNetSend          = "row_net_send"
 	bpfVarRowOomKill          = "row_oom_kill"
 	bpfVarRowSchedSwitch      = "row_sched_switch"
@@ -497,6 +498,7 @@ type bpfVariableSpecs struct {
 	RowMajorFault       *ebpf.VariableSpec `ebpf:"row_major_fault"`
 	RowMmPageAlloc      *ebpf.VariableSpec `ebpf:"row_mm_page_alloc"`
 	RowNetRecv          *ebpf.VariableSpec `ebpf:"row_net_recv"`
+	RowNetRequest       *ebpf.VariableSpec `ebpf:"row_net_request"`
 	RowNetSend          *ebpf.VariableSpec `ebpf:"row_net_send"`
 	RowOomKill          *ebpf.VariableSpec `ebpf:"row_oom_kill"`
 	RowSchedSwitch      *ebpf.VariableSpec `ebpf:"row_sched_switch"`
@@ -602,6 +604,7 @@ type bpfVariables struct {
 	RowMajorFault       *ebpf.Variable `ebpf:"row_major_fault"`
 	RowMmPageAlloc      *ebpf.Variable `ebpf:"row_mm_page_alloc"`
 	RowNetRecv          *ebpf.Variable `ebpf:"row_net_recv"`
+	RowNetRequest       *ebpf.Variable `ebpf:"row_net_request"`
 	RowNetSend          *ebpf.Variable `ebpf:"row_net_send"`
 	RowOomKill          *ebpf.Variable `ebpf:"row_oom_kill"`
 	RowSchedSwitch      *ebpf.Variable `ebpf:"row_sched_switch"`

@@ -58,6 +58,7 @@ const (
 	ruleFault
 	ruleDisk
 	ruleNetwork
+	ruleInput
 	ruleRetransmit
 	ruleLock
 	ruleAlloc
@@ -80,6 +81,7 @@ func init() { // not an initializer: the functions refer to the table
 	rules[ruleFault] = rule{kind: "page_fault", charge: chargeFault, constant: 0.10, habit: true, tell: tellFault}
 	rules[ruleDisk] = rule{kind: "block_io", charge: chargeDisk, constant: 0.20, habit: true, tell: tellDisk}
 	rules[ruleNetwork] = rule{kind: "network_wait", constant: 0.30, habit: true, tell: tellNetwork}
+	rules[ruleInput] = rule{kind: "network_wait", constant: 0.30, tell: tellInput}
 	rules[ruleRetransmit] = rule{kind: "tcp_retransmit", constant: 0.05, tell: tellRetransmit}
 	rules[ruleLock] = rule{kind: "lock_wait", charge: chargeWaits, constant: 0.20, habit: true, tell: tellLock}
 	rules[ruleAlloc] = rule{kind: "alloc_churn", charge: chargeAlloc, constant: 0.05, tell: tellAlloc}

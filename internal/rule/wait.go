@@ -125,6 +125,9 @@ func (j *job) resolve(s *slot, state event.State, ns float64) []charge {
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(wakers), threadKey.compare) {
 		c := j.follow(k, wakers[k].Comm, state, s.At, 0)
+		if state == event.NetworkWait && c.rule == ruleNetwork && serves(s) {
+			c.rule = waitWork
+		}
 		if c.rule == ruleNetwork && j.network(s) == ruleRetransmit {
 			c = charge{rule: ruleRetransmit} // the peer on this machine lost it, too
 		}
@@ -195,6 +198,10 @@ func (j *job) notLost(s *slot, why int, ns float64) {
 func (j *job) unnamed(s *slot, state event.State, ns float64) []charge {
 	switch state {
 	case event.NetworkWait:
+		if serves(s) {
+			s.given += ns
+			return nil
+		}
 		return []charge{{rule: j.network(s), ns: ns}}
 	default:
 		s.given += ns // a timeout, or somebody outside: its own pace
@@ -230,7 +237,7 @@ func (j *job) follow(k threadKey, name string, state event.State, at int64, dept
 	case state == event.Reclaim:
 		return charge{rule: ruleReclaim, culprit: culprit}
 	case state == event.NetworkWait && len(b.waker[state]) == 0:
-		return charge{rule: ruleNetwork}
+		return charge{rule: ruleInput, culprit: culprit}
 	case state == event.Runnable:
 		if t := j.thiefOf(k.pid, at); t.PID != 0 {
 			return charge{rule: ruleContention, culprit: t}
@@ -247,7 +254,11 @@ func (j *job) follow(k threadKey, name string, state event.State, at int64, dept
 		if next.pid == j.PID && j.feeders[next.tid] {
 			return charge{rule: blame, culprit: culprit} // they wait for each other
 		}
-		return j.follow(next, best.OtherComm, state, at, depth+1)
+		c := j.follow(next, best.OtherComm, state, at, depth+1)
+		if state == event.NetworkWait && c.rule == ruleNetwork {
+			c.rule = ruleInput
+		}
+		return c
 	}
 	return charge{rule: blame, culprit: culprit}
 }
@@ -328,6 +339,21 @@ func tellNetwork(j *job, f *Finding) {
 		Text:    "Find the peer of the slow connection (high rtt, unacked or data waiting), and look there",
 		Command: fmt.Sprintf("ss -tnpi | grep -A1 pid=%d,", f.Process.PID),
 	}}
+}
+
+// serves reports whether the process mostly receives on connections that
+// others opened: then it waits for requests, not for answers.
+func serves(s *slot) bool {
+	all, requests := s.host[event.MakeOp(event.Net, 2)], s.host[event.MakeOp(event.Net, 3)]
+	return all != nil && requests != nil && 2*requests.Hist.Sum() > all.Hist.Sum()
+}
+
+// tellInput is about work or data that comes in through another thread: a
+// server that has few requests looks the same as a loader with a slow peer.
+func tellInput(j *job, f *Finding) {
+	f.Summary = fmt.Sprintf("%s had to wait for what comes in over the network (through %s): %s", f.Process.Comm, f.culpritName("another thread"), f.lost())
+	f.Fixes = []Fix{{Text: "If it serves requests, there were few of them. If it loads data, look at the peer it comes from", Command: fmt.Sprintf("ss -tnpi | grep -A1 pid=%d,", f.Process.PID)}}
+	f.limit(Low, "it may be that there was nothing to do")
 }
 
 func tellRetransmit(j *job, f *Finding) {
