@@ -144,8 +144,12 @@ func opsGrid(ops []query.Op) string {
 		if o.Errors > 0 {
 			errors = thousands(o.Errors)
 		}
-		row := []string{o.Op, o.Source, thousands(o.Count), nested, shortTime(o.Total),
-			shortTime(o.P50), shortTime(o.P95), shortTime(o.P99), shortTime(o.Max), bytes, errors}
+		row := []string{o.Op, o.Source, thousands(o.Count), nested, "", "", "", "", "", bytes, errors}
+		if o.Total > 0 { // a page that is allocated takes no time
+			for i, ns := range []uint64{o.Total, o.P50, o.P95, o.P99, o.Max} {
+				row[4+i] = shortTime(ns)
+			}
+		}
 		if perProcess {
 			row = append([]string{strconv.FormatUint(uint64(*o.PID), 10), printable(*o.Comm)}, row...)
 		}

@@ -43,9 +43,18 @@ func Ops(ctx context.Context, s Source, p OpsParams) (*OpsAnswer, error) {
 		if p.PerProcess {
 			return 0 // by process already
 		}
-		return cmp.Compare(y.Count, x.Count)
+		return cmp.Or(cmp.Compare(ofHost(x), ofHost(y)), cmp.Compare(y.Count, x.Count))
 	})
 	return a, nil
+}
+
+// ofHost is 1 for operations of the kernel, which follow the calls.
+func ofHost(o Op) int {
+	switch o.Source {
+	case event.CUDA.String(), event.Driver.String(), event.Graph.String(), event.NCCL.String():
+		return 0
+	}
+	return 1
 }
 
 func newOp(row *store.Total, perProcess, sampled bool) Op {
