@@ -97,9 +97,6 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err := w.writeMachine(ctx); err != nil {
 		return err
 	}
-	if err := w.writePlaces(ctx); err != nil {
-		return err
-	}
 	incidents, err := w.writeChains(ctx)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func (w *Writer) writeMachine(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return w.writePlaces(ctx)
 }
 
 type gpuProc struct {
