@@ -90,7 +90,8 @@ func (s *slot) count(c event.Class) uint64 {
 	return n
 }
 
-func outer(c *stats.Calls) uint64 { return c.Hist.Count() - c.Nested }
+// outer is how many of the calls no other traced call made.
+func outer(c *stats.Calls) uint64 { return c.Hist.Count() - min(c.Nested, c.Hist.Count()) }
 
 // job is a process under examination.
 type job struct {

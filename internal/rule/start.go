@@ -103,7 +103,7 @@ func cold(p *stats.Process, s *stats.Second, op event.Op, h *stats.Histogram, to
 	f := newFinding(p, "cold_start", s.At, s.At+max(s.Span, 1))
 	f.Severity, f.LostNS = Low, h.Max()
 	last := p.Seconds[len(p.Seconds)-1]
-	f.Share = float64(f.LostNS) / float64((last.At+max(last.Span, 1)-p.Seconds[0].At)*1e9)
+	f.Share = min(float64(f.LostNS)/float64((last.At+max(last.Span, 1)-p.Seconds[0].At)*1e9), 1)
 	f.Explained, f.Confidence = 1, 0.7
 	f.Symptom = Symptom{Op: op, Comm: p.Comm, During: h}
 	f.Summary = "the first calls took long, because code is loaded at the first use: " + strings.Join(told, ", ")
