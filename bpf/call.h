@@ -48,7 +48,7 @@ static __noinline void note_gap(struct pt_regs *ctx, struct thread *th, struct t
 	why = wanted(c, count(c, index, 0, dur, 0, 0), dur, 0, now);
 	if (!why)
 		return;
-	if (stacks && (why == WANTED || stack_samples))
+	if (has_stack(why))
 		stack = stack_of(ctx, th, 0, true, &urgent);
 	record(c, th, &f, 0, dur, 0, 0, stack, urgent);
 }
@@ -167,7 +167,7 @@ found:
 		select_device(th, f, tgid, handle);
 	if (!why)
 		return 0;
-	if (stacks && (why == WANTED || stack_samples))
+	if (has_stack(why))
 		stack = stack_of(ctx, th, depth, false, &urgent);
 	record(c, th, f, handle, dur, ret, depth, stack, urgent);
 	return 0;

@@ -63,8 +63,8 @@ struct py_frame {
 	u64 instr;
 };
 
-#define MAX_STACK 128 /* addresses of a stack: the function, then return addresses */
-#define MAX_NATIVE (MAX_STACK - 1)
+#define MAX_NATIVE 128
+#define MAX_STACK (MAX_NATIVE + 1) /* the function, then return addresses */
 #define MAX_PYTHON 64 /* one less is used */
 
 /* A stack that was not seen before. */

@@ -6,6 +6,7 @@
 const volatile bool stacks = false;       /* take stacks of recorded calls */
 const volatile bool stack_samples = true; /* also of fast calls that are only samples */
 
+u32 taking = 1;      /* 0 while what a call costs without is measured */
 u64 stacks_lost = 0; /* stacks that could not be told; the next call tries again */
 
 struct {
@@ -44,6 +45,11 @@ static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
 static __noinline u32 python_stack(struct task_struct *task, struct py_frame *frames)
 {
 	return 0;
+}
+
+static __always_inline bool has_stack(enum why why)
+{
+	return stacks && taking && (why == WANTED || stack_samples);
 }
 
 /* Where the kernel makes probed functions return to, instead of to their

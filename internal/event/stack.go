@@ -18,25 +18,12 @@ type PythonFrame struct {
 	Code, Instr uint64
 }
 
-// Frame is one level of a call stack: a native address with what is known of
-// it, or a line of Python.
-type Frame struct {
-	IP     uint64 // 0 for Python
-	Symbol string // with the offset in it, as in cudaMalloc+0x1f3
-	File   string // library or program, without its directory
-	PyFile string
-	PyFunc string
-	PyLine int
-}
-
-// Python reports whether the frame is one of the interpreter.
-func (f *Frame) Python() bool { return f.PyFunc != "" || f.PyFile != "" }
-
 // Stack is a call stack with names, innermost first.
 type Stack struct {
 	Hash   uint64
 	PID    uint32
-	Op     Op // the call it was first seen at
+	TID    uint32 // that had it first
+	Op     Op     // the call it was first seen at
 	IPs    []uint64
 	Frames []Frame
 }

@@ -236,7 +236,7 @@ type bpfStackRecord struct {
 	Pythons       uint16
 	Trampoline    uint64
 	Returns       [8]uint64
-	Ips           [128]uint64
+	Ips           [129]uint64
 	Py            [64]struct {
 		_     structs.HostLayout
 		Code  uint64
@@ -402,6 +402,7 @@ const (
 	bpfVarStacks              = "stacks"
 	bpfVarStacksLost          = "stacks_lost"
 	bpfVarSwitchTellsState    = "switch_tells_state"
+	bpfVarTaking              = "taking"
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
@@ -539,6 +540,7 @@ type bpfVariableSpecs struct {
 	Stacks              *ebpf.VariableSpec `ebpf:"stacks"`
 	StacksLost          *ebpf.VariableSpec `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
+	Taking              *ebpf.VariableSpec `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
@@ -653,6 +655,7 @@ type bpfVariables struct {
 	Stacks              *ebpf.Variable `ebpf:"stacks"`
 	StacksLost          *ebpf.Variable `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
+	Taking              *ebpf.Variable `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`

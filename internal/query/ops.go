@@ -89,9 +89,17 @@ func Events(ctx context.Context, s Source, p EventsParams) ([]EventJSON, error) 
 	if err != nil {
 		return nil, err
 	}
+	hashes := make([]uint64, len(stored))
+	for i := range stored {
+		hashes[i] = stored[i].Stack
+	}
+	stacks, err := s.Stacks(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]EventJSON, len(stored))
 	for i := range stored {
-		out[i] = EncodeEvent(stored[i].Event, stored[i].Node)
+		out[i] = EncodeEvent(stored[i].Event, stored[i].Node, stacks[stored[i].Stack])
 	}
 	return out, nil
 }
