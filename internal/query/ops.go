@@ -89,9 +89,11 @@ func Events(ctx context.Context, s Source, p EventsParams) ([]EventJSON, error) 
 	if err != nil {
 		return nil, err
 	}
-	hashes := make([]uint64, len(stored))
+	var hashes []uint64
 	for i := range stored {
-		hashes[i] = stored[i].Stack
+		if h := stored[i].Stack; h != 0 {
+			hashes = append(hashes, h)
+		}
 	}
 	stacks, err := s.Stacks(ctx, hashes)
 	if err != nil {

@@ -123,7 +123,9 @@ func ByStack(ctx context.Context, s Stacked, p StacksParams) (*StacksAnswer, err
 	}
 	hashes := make([]uint64, 0, len(times))
 	for _, t := range times {
-		hashes = append(hashes, t.Stack)
+		if t.Stack != 0 {
+			hashes = append(hashes, t.Stack)
+		}
 	}
 	frames, err := s.Stacks(ctx, hashes)
 	if err != nil {
