@@ -40,6 +40,8 @@ type Config struct {
 	UID      *uint32
 	Everyone bool
 	Stacks   Stacks
+	// StackBytes is the size of the ring of stacks, a power of two.
+	StackBytes int
 	// RingBytes is the size of the ring of call records, a power of two.
 	RingBytes int
 	// Single attaches one uprobe at a time, as kernels before 6.6 need.
@@ -182,6 +184,9 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		ring = 8 << 20
 	}
 	spec.Maps["call_records"].MaxEntries = ring
+	if cfg.StackBytes != 0 {
+		spec.Maps["stack_records"].MaxEntries = uint32(cfg.StackBytes)
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)

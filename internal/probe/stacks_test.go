@@ -37,6 +37,7 @@ KEEP void allocate(int n) { void *p; cudaMalloc(&p, n); cudaFree(p); after++; }
 KEEP void launch(void) { dim3 one = { 1, 1, 1 }; cudaLaunchKernel("kernel", one, one, 0, 0, 0); after++; }
 KEEP void descend(int n) { if (n) descend(n - 1); else cudaDeviceSynchronize(); after++; }
 KEEP void step(void) { allocate(4096); launch(); descend(5); after++; }
+KEEP void vary(int n) { if (n) vary(n - 1); allocate(8); after++; }
 KEEP void train(int steps) { for (int i = 0; i < steps; i++) step(); after++; }
 
 KEEP void late(const char *file)
@@ -58,6 +59,8 @@ int main(int argc, char **argv)
 	train(atoi(argv[1]));
 	if (argc > 2)
 		late(argv[2]);
+	go_on();
+	for (int i = 0; i < 10; i++) { vary(50); usleep(30000); } /* 51 stacks */
 	go_on();
 	return after == 0;
 }
@@ -180,7 +183,7 @@ func TestStacks(t *testing.T) {
 			p.goOn()
 			p.line()
 			stacks := s.stacksOf(dir)
-			p.goOn()
+			p.Process.Kill()
 			p.Wait()
 			s.finish()
 			found := map[string]map[string]int{} // by operation
@@ -217,4 +220,165 @@ func TestStacks(t *testing.T) {
 			t.Logf("%d events, %d stacks; %v", len(s.events), len(stacks), found["gap"])
 		})
 	}
+}
+
+// traceCaller runs the program under s up to its second stop.
+func traceCaller(t *testing.T, s *session, bin string) *script {
+	t.Helper()
+	p := start(t, bin, "20")
+	p.line()
+	if err := s.Target(p.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	p.goOn()
+	p.line()
+	return p
+}
+
+// known counts the events that have a stack which was told.
+func (s *session) known(op string) (with, told, all int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if e.Op.String() != op {
+			continue
+		}
+		all++
+		if e.Stack != 0 {
+			with++
+		}
+		if slices.ContainsFunc(s.stacks, func(x event.RawStack) bool { return x.Hash == e.Stack }) {
+			told++
+		}
+	}
+	return with, told, all
+}
+
+func TestStackOptions(t *testing.T) {
+	dir := sim(t)
+	bin := program(t, dir)
+	for _, c := range []struct {
+		name          string
+		stacks        Stacks
+		malloc, fewer bool // cudaMalloc has stacks; only some launches do
+	}{{"none", StacksNone, false, false}, {"rare", StacksOfRare, true, true}, {"all", StacksOfAll, true, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, Config{Emit: EmitAll, Stacks: c.stacks}, libs(dir)...)
+			p := traceCaller(t, s, bin)
+			p.Process.Kill()
+			p.Wait()
+			s.finish()
+			mallocs, told, all := s.known("cudaMalloc")
+			if all != 20 || mallocs != told || (mallocs == 20) != c.malloc || (mallocs == 0) == c.malloc {
+				t.Errorf("cudaMalloc: %d of %d have stacks, %d were told", mallocs, all, told)
+			}
+			launches, told, all := s.known("cudaLaunchKernel")
+			if all != 20 || launches != told || (launches == 20) != (c.stacks == StacksOfAll) || (c.stacks == StacksNone && len(s.stacks) != 0) {
+				t.Errorf("cudaLaunchKernel: %d of %d have stacks, %d were told", launches, all, told)
+			}
+		})
+	}
+}
+
+// A stack that found the ring full is counted, and told the next time.
+func TestLostStacks(t *testing.T) {
+	dir := sim(t)
+	bin := program(t, dir)
+	s := open(t, Config{Emit: EmitAll, Stacks: StacksOfAll, StackBytes: 4096}, libs(dir)...)
+	p := traceCaller(t, s, bin)
+	p.goOn()
+	p.line()
+	p.Process.Kill()
+	p.Wait()
+	s.finish()
+	lost, err := s.StacksLost()
+	if err != nil || lost == 0 {
+		t.Errorf("%d lost, %v", lost, err)
+	}
+	with, told, all := s.known("cudaMalloc")
+	if all != 20+10*51 || with != all || told == all || len(s.stacks) < 12 { // the ring holds three
+		t.Errorf("%d of %d have stacks, %d were told, %d stacks", with, all, told, len(s.stacks))
+	}
+	seen := map[uint64]bool{}
+	for _, x := range s.stacks {
+		if seen[x.Hash] {
+			t.Error("a stack was told twice")
+		}
+		seen[x.Hash] = true
+	}
+}
+
+// A stack that user space has forgotten is told again.
+func TestForgetStack(t *testing.T) {
+	dir := sim(t)
+	bin := program(t, dir)
+	s := open(t, Config{Emit: EmitAll, Stacks: StacksOfAll}, libs(dir)...)
+	p := start(t, bin, "20")
+	p.line()
+	if err := s.Target(p.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	p.goOn()
+	p.line()
+	p.goOn()
+	p.line()
+	for s.once(0) > 0 {
+	}
+	before := len(s.stacks)
+	for _, x := range slices.Clone(s.stacks) {
+		if err := s.ForgetStack(x.Hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.ForgetStack(12345); err != nil {
+		t.Errorf("one that is not known: %v", err)
+	}
+	p.Process.Kill()
+	p.Wait()
+	var none uint8
+	for _, x := range s.stacks {
+		if s.objs.ToldStacks.Lookup(x.Hash, &none) == nil {
+			t.Error("still known to the kernel")
+		}
+	}
+	if before < 100 {
+		t.Errorf("%d stacks", before)
+	}
+}
+
+// What stands on the stack in place of return addresses is put right.
+func TestMended(t *testing.T) {
+	const trampoline = 0x7fffffffe000
+	raw := func(entered uint8, ips ...uint64) *bpfStackRecord {
+		r := &bpfStackRecord{Trampoline: trampoline, Entered: entered, Natives: uint16(len(ips))}
+		copy(r.Ips[:], ips)
+		copy(r.Returns[:], []uint64{101, 102})
+		return r
+	}
+	for _, c := range []struct {
+		raw  *bpfStackRecord
+		want []uint64
+	}{
+		{raw(0, 1, 2, 3), []uint64{1, 2, 3}},
+		{raw(0, 1, 2, trampoline, 4, trampoline, 5), []uint64{1, 2, 102, 4, 101, 5}},
+		{raw(0, 1, trampoline, trampoline, trampoline), []uint64{1, 102, 101, trampoline}}, // of another tracer
+		{raw(1, 1, 2, 2, 3), []uint64{1, 2, 3}},
+		{raw(1, 1, 2, 3), []uint64{1, 2, 3}},
+		{raw(0, 1, 2, 2, 3), []uint64{1, 2, 2, 3}}, // a function that calls itself
+	} {
+		if got := mended(c.raw); !slices.Equal(got, c.want) {
+			t.Errorf("%v: got %v, want %v", c.raw.Ips[:c.raw.Natives], got, c.want)
+		}
+	}
+}
+
+func FuzzDecodeStack(f *testing.F) {
+	p := &Probe{rows: []event.Op{event.MakeOp(event.CUDA, 1)}, clock: &Clock{}}
+	f.Add(make([]byte, 1400))
+	f.Add(make([]byte, 10))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if s, err := p.decodeStack(raw); err == nil && (len(s.IPs) > 129 || len(s.Python) > 64) {
+			t.Errorf("decoded %+v", s)
+		}
+	})
 }
