@@ -115,11 +115,6 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 		__sync_fetch_and_add(&stacks_lost, 1);
 		return 0;
 	}
-	s->start_boottime = task->group_leader->start_boottime;
-	s->pid = task->tgid;
-	s->tid = task->pid;
-	s->row = f->row;
-	s->entered = entered;
 	s->natives = native_stack(ctx, &s->ips[1]) + 1;
 	s->pythons = python_stack(task, s->py);
 	s->ips[0] = f->ip;
@@ -127,13 +122,19 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 		s->ips[1] = f->ret; /* in place of the function itself */
 		s->natives = s->natives < 2 ? 2 : s->natives;
 	}
-	s->trampoline = trampoline_of(task);
 	for (i = 0; i < MAX_DEPTH; i++)
 		s->returns[i] = i < at ? th->frames[i].ret : 0;
-	process = mix(mix(0, s->start_boottime), s->pid);
-	s->hash = hash = hash_of(s, process);
+	process = mix(mix(0, task->group_leader->start_boottime), task->tgid);
+	hash = hash_of(s, process);
 	if (is_told(hash))
 		return hash;
+	s->hash = hash;
+	s->start_boottime = task->group_leader->start_boottime;
+	s->pid = task->tgid;
+	s->tid = task->pid;
+	s->row = f->row;
+	s->entered = entered;
+	s->trampoline = trampoline_of(task);
 	size = offsetof(struct stack_record, py) + (s->pythons & (MAX_PYTHON - 1)) * sizeof(struct py_frame);
 	if (bpf_ringbuf_output(&stack_records, s, size, BPF_RB_NO_WAKEUP)) {
 		__sync_fetch_and_add(&stacks_lost, 1);
