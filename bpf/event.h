@@ -51,9 +51,37 @@ struct call_record {
 	u8 dir;
 	s16 gpu;
 	u8 _pad[6];
+	u64 stack;       /* hash of its stack_record; 0 is none */
 	u64 runnable_ns; /* of dur_ns, waiting for a CPU */
 	u64 blocked_ns;  /* of dur_ns, waiting for something else */
 	char comm[16];
+};
+
+/* A frame of Python, as addresses in its process. */
+struct py_frame {
+	u64 code;
+	u64 instr;
+};
+
+#define MAX_NATIVE 128
+#define MAX_STACK (MAX_NATIVE + 1) /* the function, then return addresses */
+#define MAX_PYTHON 64 /* one less is used */
+
+/* A stack that was not seen before. */
+struct stack_record {
+	u64 hash; /* of the addresses and the process */
+	u64 start_boottime; /* of the process; with pid it is unique */
+	u32 pid, tid;
+	u16 row; /* the call it was first seen at */
+	u8 entered; /* taken when the call began, not when it returned */
+	u8 _pad;
+	u16 natives, pythons;
+	/* Traced calls in flight return to the trampoline, which stands on the
+	 * stack in place of these addresses, the last one first (Linux 6.11 puts
+	 * them back itself). */
+	u64 trampoline, returns[MAX_DEPTH];
+	u64 ips[MAX_STACK]; /* innermost first */
+	struct py_frame py[MAX_PYTHON]; /* the same; only those used are sent */
 };
 
 /* What one process did with one call since the cell was taken, and what user
