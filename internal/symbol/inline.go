@@ -14,8 +14,8 @@ const (
 // function is what an entry says about the name of a function. The offset is
 // that of the entry which says the rest.
 type function struct {
-	name, linkage string
-	more          dwarf.Offset
+	scope, name, linkage string
+	more                 dwarf.Offset
 }
 
 // inlineReader collects the inlined functions of a unit.
@@ -58,29 +58,39 @@ func (l *lines) readInlined(u *unit, d *dwarf.Data, files []*dwarf.LineFile) {
 	}
 }
 
-// walk goes through the tree of entries. depths holds, for each level that
-// is open, how many inlined functions are around it.
+// level is an entry that encloses others.
+type level struct {
+	depth int32  // inlined functions around
+	scope string // namespaces and classes around, as "std::vector::"
+}
+
+// walk goes through the tree of entries.
 func (in *inlineReader) walk() {
 	r := in.d.Reader()
-	depths := []int32{0}
+	levels := []level{{}}
 	for len(in.u.inline) < maxInlined {
 		e, err := r.Next()
 		if err != nil || e == nil {
 			return
 		}
 		if e.Tag == 0 {
-			if len(depths) > 1 {
-				depths = depths[:len(depths)-1]
+			if len(levels) > 1 {
+				levels = levels[:len(levels)-1]
 			}
 			continue
 		}
-		depth := depths[len(depths)-1]
+		at := levels[len(levels)-1]
 		switch e.Tag {
 		case dwarf.TagSubprogram:
-			in.function(e)
+			in.function(e, at.scope)
+			at.scope = ""
 		case dwarf.TagInlinedSubroutine:
-			in.call(e, depth)
-			depth++
+			in.call(e, at.depth)
+			at.depth++
+		case dwarf.TagNamespace, dwarf.TagClassType, dwarf.TagStructType:
+			if name, _ := e.Val(dwarf.AttrName).(string); name != "" && e.Children && len(at.scope)+len(name) < maxName {
+				at.scope += name + "::"
+			}
 		case dwarf.TagEnumerationType, dwarf.TagArrayType, dwarf.TagSubroutineType, dwarf.TagCallSite:
 			if e.Children {
 				r.SkipChildren()
@@ -88,14 +98,16 @@ func (in *inlineReader) walk() {
 			continue
 		}
 		if e.Children {
-			depths = append(depths, depth)
+			levels = append(levels, at)
 		}
 	}
 }
 
-func (in *inlineReader) function(e *dwarf.Entry) {
+func (in *inlineReader) function(e *dwarf.Entry, scope string) {
 	var f function
-	f.name, _ = e.Val(dwarf.AttrName).(string)
+	if name, _ := e.Val(dwarf.AttrName).(string); name != "" {
+		f.name, f.scope = name, scope
+	}
 	f.linkage, _ = e.Val(dwarf.AttrLinkageName).(string)
 	if o, ok := e.Val(dwarf.AttrSpecification).(dwarf.Offset); ok {
 		f.more = o
@@ -137,7 +149,7 @@ func (in *inlineReader) name(at dwarf.Offset) string {
 			return readable(f.linkage)
 		}
 		if best == "" {
-			best = f.name
+			best = f.scope + f.name
 		}
 		if f.more == 0 {
 			break

@@ -226,19 +226,25 @@ func (r *Resolver) frames(frames []event.Frame, p *process, m *mapping, ip, at u
 		return append(frames, f)
 	}
 	var addr uint64
+	entry := false
 	err := guarded(func() {
 		var ok bool
 		if addr, ok = b.img.address(at - m.start + m.off); !ok {
 			return
 		}
 		if ref, begin, ok := b.tab.find(addr); ok {
+			entry = addr == begin
 			f.Symbol = r.name(b, ref) + "+0x" + strconv.FormatUint(addr+(ip-at)-begin, 16)
 		}
 	})
 	if err != nil { // the file was cut or written over: it is no longer what the process runs
 		b.img, b.tab, b.lines = nil, nil, nil
 	}
-	return append(append(frames, r.lines(b, &f, addr)...), f)
+	more := r.lines(b, &f, addr)
+	if entry { // where a function is entered no inlined one is, although its code may begin there
+		more = nil
+	}
+	return append(append(frames, more...), f)
 }
 
 // lines adds source and line to a frame, and returns what is inlined there.
