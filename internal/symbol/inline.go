@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/dwarf"
 	"slices"
+	"time"
 )
 
 const (
@@ -24,6 +25,7 @@ type inlineReader struct {
 	d     *dwarf.Data
 	files int
 	funcs map[dwarf.Offset]function
+	work  int            // ranges looked at
 	calls []dwarf.Offset // for each entry of u.inline, the function
 }
 
@@ -68,7 +70,11 @@ type level struct {
 func (in *inlineReader) walk() {
 	r := in.d.Reader()
 	levels := []level{{}}
-	for len(in.u.inline) < maxInlined {
+	until := time.Now().Add(maxDecode)
+	for n := 0; len(in.calls) < maxInlined && in.work < maxRanges; n++ {
+		if n%16 == 0 && time.Now().After(until) {
+			return
+		}
 		e, err := r.Next()
 		if err != nil || e == nil {
 			return
@@ -128,6 +134,7 @@ func (in *inlineReader) call(e *dwarf.Entry, depth int32) {
 	if err != nil || file < 0 || file >= int64(in.files) {
 		return
 	}
+	in.work += len(ranges)
 	for _, r := range ranges {
 		if r[0] < r[1] && len(in.u.inline) < maxInlined {
 			in.u.inline = append(in.u.inline, inlined{r[0], r[1], depth, 0, int32(file), int32(line)})

@@ -22,6 +22,9 @@ func openAll(pid int, maps []mapping) []*object {
 	space := maxSpace
 	for i := range maps {
 		m := &maps[i]
+		if m.file != nil {
+			continue
+		}
 		id := ident{m.dev, m.path, m.ino}
 		b, ok := seen[id]
 		if !ok {
@@ -36,6 +39,21 @@ func openAll(pid int, maps []mapping) []*object {
 		all[i] = b
 	}
 	return all
+}
+
+// reuse gives mappings that are as they were before the files they had.
+func (p *process) reuse(maps []mapping) {
+	for i := range maps {
+		m := &maps[i]
+		old := p.find(m.start)
+		if old == nil || old.file == nil || old.file.data == nil {
+			continue
+		}
+		same := *old
+		if same.file = nil; same == *m {
+			m.file = old.file
+		}
+	}
 }
 
 // intern returns the object that stands for a file, with one more mapping

@@ -3,6 +3,7 @@ package symbol
 import (
 	"debug/dwarf"
 	"sort"
+	"time"
 
 	"ingero/internal/event"
 )
@@ -24,7 +25,7 @@ type lines struct {
 	cost  int64 // bytes of everything
 }
 
-type span struct{ off, end uint64 }
+type span struct{ off, end, abbrev uint64 }
 
 // covered is a stretch of code that belongs to one unit.
 type covered struct {
@@ -35,7 +36,8 @@ type covered struct {
 const (
 	maxUnits  = 1 << 18
 	maxRanges = 1 << 20
-	maxRows   = 1 << 20 // of one unit
+	maxRows   = 1 << 20         // of one unit
+	maxDecode = 2 * time.Second // for the index of a file, or the inlined functions of a unit
 )
 
 // newLines returns nil where nothing says which lines code comes from.
@@ -98,59 +100,67 @@ func (l *lines) shed() {
 func (l *lines) index() {
 	l.open = map[int]*unit{}
 	var ok bool
-	if l.sec, ok = l.from.debugSections(l.limit); !ok {
+	if l.sec, ok = l.from.debugSections(l.limit); !ok || !shortStrings(l.sec.str) || !shortStrings(l.sec.lineStr) {
 		l.sec = sections{}
 		return
 	}
+	l.sec.ranges = l.sec.ranges[:min(len(l.sec.ranges), maxRangeBytes)]
+	l.sec.rangeList = l.sec.rangeList[:min(len(l.sec.rangeList), maxRangeBytes)]
 	l.units = unitSpans(l.sec.info)
-	for n := range l.units {
-		d, root := l.root(n)
-		if root == nil || len(l.where) > maxRanges {
+	left := maxRanges
+	for n, until := 0, time.Now().Add(maxDecode); n < len(l.units) && left > 0 && time.Now().Before(until); n++ {
+		d, root := l.root(n, nil)
+		if root == nil {
 			continue
 		}
 		ranges, err := d.Ranges(root)
 		if err != nil {
 			continue
 		}
-		for _, r := range ranges[:min(len(ranges), maxRanges)] {
+		ranges = ranges[:min(len(ranges), left)]
+		left -= len(ranges)
+		for _, r := range ranges {
 			if _, ok := l.img.code(r[0]); ok && r[0] < r[1] {
 				l.where = append(l.where, covered{r[0], r[1], n})
 			}
 		}
 	}
 	sort.Slice(l.where, func(i, j int) bool { return l.where[i].lo < l.where[j].lo })
-	l.fixed = l.sec.unpacked + int64(cap(l.units)*16+cap(l.where)*24)
+	l.fixed = l.sec.unpacked + int64(cap(l.units)*24+cap(l.where)*24)
 	l.cost = l.fixed
 }
 
 // unitSpans returns where the units lie in .debug_info.
 func unitSpans(info []byte) (all []span) {
-	for off := uint64(0); len(all) < maxUnits; {
-		h, ok := cut(info, off, 12)
-		if !ok {
+	for off := uint64(0); off < uint64(len(info)) && len(all) < maxUnits; {
+		c := cursor{b: info[off:]}
+		size, wide := c.unit()
+		version, kind := c.u16(), byte(1)
+		if version >= 5 {
+			kind = c.u8()
+			c.u8() // size of an address
+		}
+		abbrev := c.offset(wide)
+		if c.bad {
 			return all
 		}
-		size, head := uint64(le.Uint32(h)), uint64(4)
-		if size == 0xffffffff {
-			size, head = le.Uint64(h[4:]), 12
+		if size <= maxUnitBytes && (kind == 1 || kind == 3 || kind == 4) { // compile, partial, skeleton
+			all = append(all, span{off, off + size, abbrev})
 		}
-		body, ok := cut(info, off+head, size)
-		if !ok || size < 7 {
-			return all
-		}
-		version, kind := le.Uint16(body), body[2]
-		if version < 5 || kind == 1 || kind == 3 || kind == 4 { // compile, partial, skeleton
-			all = append(all, span{off, off + head + size})
-		}
-		off += head + size
+		off += size
 	}
 	return all
 }
 
-// root opens one unit. Its offsets then count from the start of the unit.
-func (l *lines) root(n int) (*dwarf.Data, *dwarf.Entry) {
+// root opens one unit, with as much of .debug_line as is known to be good.
+// Its offsets then count from the start of the unit.
+func (l *lines) root(n int, line []byte) (*dwarf.Data, *dwarf.Entry) {
 	s := l.units[n]
-	d, err := dwarf.New(l.sec.abbrev, nil, nil, l.sec.info[s.off:s.end:s.end], l.sec.line, nil, l.sec.ranges, l.sec.str)
+	end, ok := abbreviations(l.sec.abbrev, s.abbrev)
+	if !ok {
+		return nil, nil
+	}
+	d, err := dwarf.New(l.sec.abbrev[:end], nil, nil, l.sec.info[s.off:s.end:s.end], line, nil, l.sec.ranges, l.sec.str)
 	if err != nil {
 		return nil, nil
 	}

@@ -37,7 +37,7 @@ type mapping struct {
 const (
 	maxMappings = 1 << 14
 	maxVDSO     = 1 << 16
-	maxPause    = 10 * time.Second
+	maxPause    = 2 * time.Second
 )
 
 func (p *process) find(ip uint64) *mapping {

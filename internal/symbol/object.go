@@ -42,7 +42,7 @@ type object struct {
 func mapFile(dir int, path string, how *unix.OpenHow) (fileKey, []byte, error) {
 	how.Flags |= unix.O_PATH | unix.O_CLOEXEC
 	fd, err := unix.Openat2(dir, path, how)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) && how.Resolve == 0 {
+	if how.Resolve == 0 && (errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM)) { // no such call, or not allowed
 		fd, err = unix.Openat(dir, path, int(how.Flags), 0)
 	}
 	if err != nil {

@@ -78,6 +78,12 @@ func (r *Resolver) Process(pid int, start int64) error {
 	if err != nil {
 		return fmt.Errorf("read memory map of process %d: %w", pid, err)
 	}
+	key := procKey{pid, start}
+	r.mu.Lock()
+	if p := r.procs[key]; p != nil {
+		p.reuse(maps)
+	}
+	r.mu.Unlock()
 	opened := openAll(pid, maps)
 	if err := sameProcess(pid, start); errors.Is(err, errOther) { // another one has got the number
 		for _, b := range opened {
@@ -89,7 +95,7 @@ func (r *Resolver) Process(pid int, start int64) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.remember(procKey{pid, start}, maps, opened)
+	r.remember(key, maps, opened)
 	return nil
 }
 
@@ -109,6 +115,7 @@ var errOther = fmt.Errorf("%w: its number was given to another one", proc.ErrGon
 
 // remember adds the mappings to what is known. opened are their files, in
 // the same order; one that is known already is closed again.
+// Mappings that are as they were have theirs already.
 func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) {
 	p := r.procs[key]
 	if p == nil {
@@ -117,7 +124,11 @@ func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) {
 	}
 	p.used = r.tick()
 	for i := range maps {
-		maps[i].file = r.intern(opened[i])
+		if m := &maps[i]; m.file == nil {
+			m.file = r.intern(opened[i])
+		} else {
+			m.file.refs++
+		}
 	}
 	before := len(p.maps)
 	all, dropped := merge(p.maps, maps)

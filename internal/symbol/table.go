@@ -32,6 +32,7 @@ const (
 	maxSymbols = 1 << 22 // functions of one file; 64 MB while they are sorted, 16 MB after
 	maxIndex   = 1 << 25 // symbols of all kinds looked at
 	maxName    = 8 << 10
+	maxAliases = 64 // names of one address that are compared
 	maxBack    = 64 // how far back an enclosing function is looked for
 )
 
@@ -155,8 +156,8 @@ func (t *table) keep(keys []uint64) {
 	n, end := 0, uint64(0)
 	for i := 0; i < len(keys); {
 		best := keys[i]
-		for i++; i < len(keys) && keys[i]>>32 == best>>32; i++ {
-			if t.better(uint32(keys[i]), uint32(best)) {
+		for first := i; i < len(keys) && keys[i]>>32 == best>>32; i++ {
+			if i-first < maxAliases && t.better(uint32(keys[i]), uint32(best)) {
 				best = keys[i]
 			}
 		}

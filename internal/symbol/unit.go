@@ -66,7 +66,16 @@ func (u *unit) inlinedAt(addr uint64) (all []inlined) {
 // decode reads the lines and the inlined functions of a unit.
 func (l *lines) decode(n int) *unit {
 	u := &unit{}
-	d, root := l.root(n)
+	_, root := l.root(n, nil)
+	if root == nil {
+		return u
+	}
+	at, _ := root.Val(dwarf.AttrStmtList).(int64)
+	end, ok := lineProgram(l.sec.line, uint64(at))
+	if !ok {
+		return u
+	}
+	d, root := l.root(n, l.sec.line[:end])
 	if root == nil {
 		return u
 	}
