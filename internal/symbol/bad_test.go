@@ -268,7 +268,7 @@ func TestHostileLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLines(img, nil, 1<<20)
-	if u := l.unit(0x401000); u == nil || len(u.files) != 1 || u.files[0] != "/a" {
+	if u := l.unit(0x401000); u == nil || len(u.files) != 1 || u.files[0] != "a" {
 		t.Fatalf("the good file has no file names: %+v", u)
 	}
 	wide := []byte{1, 0x11, 0}

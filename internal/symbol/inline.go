@@ -4,35 +4,52 @@ import (
 	"cmp"
 	"debug/dwarf"
 	"slices"
+	"sort"
 	"time"
 )
 
 const (
 	maxInlineUnit = 8 << 20 // bytes of a unit that is searched for inlined functions: a second
 	maxInlined    = 1 << 18 // stretches of one unit
+	maxParts      = 64      // other units that one refers to
 )
 
-// function is what an entry says about the name of a function. The offset is
-// that of the entry which says the rest.
+// function is what an entry says about the name of a function. more is where
+// the entry lies that says the rest.
 type function struct {
 	scope, name, linkage string
-	more                 dwarf.Offset
+	more                 uint64
 }
 
-// inlineReader collects the inlined functions of a unit.
+// inlineReader collects the inlined functions of a unit. Functions are known
+// by the offsets of their entries in all of .debug_info.
 type inlineReader struct {
+	l     *lines
 	u     *unit
-	d     *dwarf.Data
+	part  // what is being read
 	files int
-	funcs map[dwarf.Offset]function
-	work  int            // ranges looked at
-	calls []dwarf.Offset // for each entry of u.inline, the function
+	funcs map[uint64]function
+	parts map[int]part
+	work  int      // ranges looked at
+	calls []uint64 // for each entry of u.inline, the function
 }
 
-func (l *lines) readInlined(u *unit, d *dwarf.Data, files []*dwarf.LineFile) {
-	in := &inlineReader{u: u, d: d, files: len(files), funcs: map[dwarf.Offset]function{}}
+// part is a unit that was opened.
+type part struct {
+	d    *dwarf.Data
+	span span
+	far  map[uint64]bool
+}
+
+func (l *lines) part(n int, d *dwarf.Data) part {
+	_, far, _ := abbreviations(l.sec.abbrev, l.units[n].abbrev)
+	return part{d, l.units[n], far}
+}
+
+func (l *lines) readInlined(u *unit, n int, d *dwarf.Data, files int) {
+	in := &inlineReader{l: l, u: u, part: l.part(n, d), files: files, funcs: map[uint64]function{}, parts: map[int]part{}}
 	in.walk()
-	number := map[dwarf.Offset]int32{}
+	number := map[uint64]int32{}
 	kept := u.inline[:0]
 	for i, f := range u.inline {
 		n, ok := number[in.calls[i]]
@@ -88,7 +105,7 @@ func (in *inlineReader) walk() {
 		at := levels[len(levels)-1]
 		switch e.Tag {
 		case dwarf.TagSubprogram:
-			in.function(e, at.scope)
+			in.function(in.part, e, at.scope)
 			at.scope = ""
 		case dwarf.TagInlinedSubroutine:
 			in.call(e, at.depth)
@@ -109,22 +126,58 @@ func (in *inlineReader) walk() {
 	}
 }
 
-func (in *inlineReader) function(e *dwarf.Entry, scope string) {
+// refers returns the entry that an attribute names.
+func (in *inlineReader) refers(p part, e *dwarf.Entry, attr dwarf.Attr) (uint64, bool) {
+	o, ok := e.Val(attr).(dwarf.Offset)
+	if p.far != nil {
+		c := cursor{b: in.l.sec.info[p.span.off+uint64(e.Offset) : p.span.end]}
+		if p.far[c.uleb()] {
+			return uint64(o), ok
+		}
+	}
+	return p.span.off + uint64(o), ok
+}
+
+func (in *inlineReader) function(p part, e *dwarf.Entry, scope string) {
 	var f function
 	if name, _ := e.Val(dwarf.AttrName).(string); name != "" {
 		f.name, f.scope = name, scope
 	}
 	f.linkage, _ = e.Val(dwarf.AttrLinkageName).(string)
-	if o, ok := e.Val(dwarf.AttrSpecification).(dwarf.Offset); ok {
+	if o, ok := in.refers(p, e, dwarf.AttrSpecification); ok {
 		f.more = o
-	} else if o, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+	} else if o, ok := in.refers(p, e, dwarf.AttrAbstractOrigin); ok {
 		f.more = o
 	}
-	in.funcs[e.Offset] = f
+	in.funcs[p.span.off+uint64(e.Offset)] = f
+}
+
+// elsewhere reads the entry of a function that lies in another unit.
+func (in *inlineReader) elsewhere(at uint64) {
+	units := in.l.units
+	n := sort.Search(len(units), func(i int) bool { return units[i].end > at })
+	if n == len(units) || at < units[n].off || units[n] == in.span {
+		return
+	}
+	p, ok := in.parts[n]
+	if !ok && len(in.parts) < maxParts {
+		if d, root := in.l.root(n, nil); root != nil {
+			p = in.l.part(n, d)
+		}
+		in.parts[n] = p
+	}
+	if p.d == nil {
+		return
+	}
+	r := p.d.Reader()
+	r.Seek(dwarf.Offset(at - p.span.off))
+	if e, err := r.Next(); err == nil && e != nil && e.Tag == dwarf.TagSubprogram {
+		in.function(p, e, "")
+	}
 }
 
 func (in *inlineReader) call(e *dwarf.Entry, depth int32) {
-	of, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset)
+	of, ok := in.refers(in.part, e, dwarf.AttrAbstractOrigin)
 	if !ok {
 		return
 	}
@@ -143,15 +196,14 @@ func (in *inlineReader) call(e *dwarf.Entry, depth int32) {
 	}
 }
 
-// name follows an entry to the one that has the name. An entry of another
-// unit, which only optimisation across units makes, is not followed.
-func (in *inlineReader) name(at dwarf.Offset) string {
+// name follows an entry to the one that has the name.
+func (in *inlineReader) name(at uint64) string {
 	best := ""
 	for range 4 {
-		f, ok := in.funcs[at]
-		if !ok {
-			break
+		if _, ok := in.funcs[at]; !ok {
+			in.elsewhere(at)
 		}
+		f := in.funcs[at]
 		if f.linkage != "" {
 			return readable(f.linkage)
 		}

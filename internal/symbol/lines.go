@@ -156,7 +156,7 @@ func unitSpans(info []byte) (all []span) {
 // Its offsets then count from the start of the unit.
 func (l *lines) root(n int, line []byte) (*dwarf.Data, *dwarf.Entry) {
 	s := l.units[n]
-	end, ok := abbreviations(l.sec.abbrev, s.abbrev)
+	end, _, ok := abbreviations(l.sec.abbrev, s.abbrev)
 	if !ok {
 		return nil, nil
 	}

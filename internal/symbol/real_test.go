@@ -45,6 +45,16 @@ func build(t testing.TB, flags ...string) string {
 	return path
 }
 
+// buildRust returns a program whose units refer to each other, as those
+// optimised together do.
+func buildRust(t testing.TB) string {
+	path := filepath.Join(t.TempDir(), "rust")
+	if rustc, err := exec.LookPath("rustc"); err == nil {
+		exec.Command(rustc, "-g", "-O", "-o", path, "testdata/program.rs").Run()
+	}
+	return path
+}
+
 // openObject reads a file with its debug information, as Resolve does.
 func openObject(t testing.TB, path string) *object {
 	t.Helper()
@@ -202,6 +212,7 @@ func TestAgainstAddr2line(t *testing.T) {
 		"zlib":   {build(t, "-O2", "-g", "-gz=zlib"), 0.99},
 		"zdebug": {build(t, "-O2", "-g", "-gz=zlib-gnu"), 0.99},
 		"O0":     {build(t, "-O0", "-g"), 0.99},
+		"rust":   {buildRust(t), 0.99},
 		"libc":   {"/lib/x86_64-linux-gnu/libc.so.6", 0.99},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -161,15 +161,17 @@ func (c *cursor) form(f uint64, wide bool) {
 }
 
 // abbreviations returns where the table at an offset of .debug_abbrev ends,
-// if it can be read.
-func abbreviations(abbrev []byte, off uint64) (end uint64, ok bool) {
+// if it can be read. far are the codes of entries that name a function of
+// another unit, as optimisation across units makes them: debug/dwarf does not
+// tell such an offset from one within the unit.
+func abbreviations(abbrev []byte, off uint64) (end uint64, far map[uint64]bool, ok bool) {
 	if off > uint64(len(abbrev)) {
-		return 0, false
+		return 0, nil, false
 	}
 	table := abbrev[off:]
 	table = table[:min(len(table), maxAbbrev)]
 	c := cursor{b: table}
-	for c.uleb() != 0 && !c.bad {
+	for code := c.uleb(); code != 0 && !c.bad; code = c.uleb() {
 		c.uleb() // tag
 		c.u8()   // has children
 		for n := 0; !c.bad; n++ {
@@ -180,10 +182,16 @@ func abbreviations(abbrev []byte, off uint64) (end uint64, ok bool) {
 			if form == 0x21 { // implicit_const: a signed number of the same length
 				c.uleb()
 			}
+			if form == 0x10 && (attr == 0x31 || attr == 0x47) { // ref_addr; abstract_origin, specification
+				if far == nil {
+					far = map[uint64]bool{}
+				}
+				far[code] = true
+			}
 			c.bad = c.bad || n >= maxAttributes
 		}
 	}
-	return off + uint64(len(table)-len(c.b)), !c.bad
+	return off + uint64(len(table)-len(c.b)), far, !c.bad
 }
 
 // shortStrings reports whether all strings of a table are of a bearable

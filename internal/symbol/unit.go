@@ -85,7 +85,7 @@ func (l *lines) decode(n int) *unit {
 	}
 	l.readRows(u, r)
 	if l.units[n].end-l.units[n].off <= maxInlineUnit {
-		l.readInlined(u, d, r.Files())
+		l.readInlined(u, n, d, len(r.Files()))
 	}
 	return u
 }
