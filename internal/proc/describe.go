@@ -78,6 +78,21 @@ func parseStat(b []byte, d *event.Process) (start int64, err error) {
 	return strconv.ParseInt(f[19], 10, 64)
 }
 
+// Started returns when a process started, the same number that Describe says.
+func (p FS) Started(pid int) (int64, error) {
+	stat, err := os.ReadFile(p.path(pid, "stat"))
+	if err != nil {
+		return 0, procError("read state", pid, err)
+	}
+	var d event.Process
+	ticks, err := parseStat(stat, &d)
+	if err != nil {
+		return 0, procError("read state", pid, err)
+	}
+	boot, err := p.bootTime()
+	return boot + ticks*int64(tick), err
+}
+
 // Family returns the processes that descend from pid now.
 func (p FS) Family(pid int) ([]int, error) {
 	all, err := p.Processes()

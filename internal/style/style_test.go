@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/event":    {},
 	"internal/stats":    {"internal/event"},
 	"internal/proc":     {"internal/event"},
+	"internal/symbol":   {"internal/event", "internal/proc"}, // proc: when a process started, as it says itself
 	"internal/sysinfo":  {"internal/event", "internal/stats"},
 	"internal/check":    {"internal/event", "internal/proc", "internal/sysinfo"},
 	"internal/pipeline": {"internal/event", "internal/stats"},

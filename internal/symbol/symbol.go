@@ -1,0 +1,297 @@
+// Package symbol says which function, file and line an address of a process
+// belongs to. It knows memory maps, ELF symbols and DWARF lines, and keeps
+// what it needs for addresses of processes that have ended.
+package symbol
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ianlancetaylor/demangle"
+
+	"ingero/internal/event"
+	"ingero/internal/proc"
+)
+
+// Options bound what a Resolver keeps. Zero means the default.
+type Options struct {
+	Processes  int      // whose memory maps are kept: 256
+	Binaries   int      // files kept mapped, which is address space and not memory: 4096
+	TableBytes int64    // heap for the tables of functions: 64 MB
+	LineBytes  int64    // memory for source lines, and unpacked debug sections: 64 MB
+	DebugDirs  []string // where debug information that was split off lies: /usr/lib/debug
+	NoLines    bool     // functions only
+}
+
+// Resolver names addresses. It is safe for concurrent use.
+type Resolver struct {
+	opts Options
+	now  func() time.Time
+
+	mu    sync.Mutex
+	count uint64 // calls, the clock of what was used last
+	procs map[procKey]*process
+	files map[fileKey]*object
+	names map[nameKey]string
+}
+
+type procKey struct {
+	pid   int
+	start int64
+}
+
+type nameKey struct {
+	file *object
+	ref  uint32
+}
+
+// maxNames is how many demangled names are kept, some 100 bytes each.
+const maxNames = 1 << 14
+
+func New(opts Options) *Resolver {
+	opts.Processes = cmp.Or(opts.Processes, 256)
+	opts.Binaries = cmp.Or(opts.Binaries, 4096)
+	opts.TableBytes = cmp.Or(opts.TableBytes, 64<<20)
+	opts.LineBytes = cmp.Or(opts.LineBytes, 64<<20)
+	if opts.DebugDirs == nil {
+		opts.DebugDirs = []string{"/usr/lib/debug"}
+	}
+	return &Resolver{
+		opts: opts, now: time.Now,
+		procs: map[procKey]*process{}, files: map[fileKey]*object{}, names: map[nameKey]string{},
+	}
+}
+
+// Process remembers what code a process maps now, so that its addresses can
+// be named when it has ended. start is that of event.Process, or 0 if it is
+// not known; a process that has the pid but started at another time is left
+// alone. Call it again after an exec.
+func (r *Resolver) Process(pid int, start int64) error {
+	if err := sameProcess(pid, start); err != nil {
+		return err
+	}
+	maps, err := readMaps(pid)
+	if err != nil {
+		return fmt.Errorf("read memory map of process %d: %w", pid, err)
+	}
+	key := procKey{pid, start}
+	r.mu.Lock()
+	if p := r.procs[key]; p != nil {
+		p.reuse(maps)
+	}
+	r.mu.Unlock()
+	opened := openAll(pid, maps)
+	if err := sameProcess(pid, start); errors.Is(err, errOther) { // another one has got the number
+		for _, b := range opened {
+			if b != nil {
+				b.close()
+			}
+		}
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remember(key, maps, opened)
+	return nil
+}
+
+func sameProcess(pid int, start int64) error {
+	if start == 0 {
+		return nil
+	}
+	now, err := proc.FS{}.Started(pid)
+	if err == nil && now != start {
+		err = fmt.Errorf("read memory map of process %d: %w", pid, errOther)
+	}
+	return err
+}
+
+// errOther is the error of a process that has the number of the one meant.
+var errOther = fmt.Errorf("%w: its number was given to another one", proc.ErrGone)
+
+// remember adds the mappings to what is known. opened are their files, in
+// the same order; one that is known already is closed again.
+// Mappings that are as they were have theirs already.
+func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) {
+	p := r.procs[key]
+	if p == nil {
+		p = &process{pid: key.pid, start: key.start}
+		r.procs[key] = p
+	}
+	p.used = r.tick()
+	for i := range maps {
+		if m := &maps[i]; m.file == nil {
+			m.file = r.intern(opened[i])
+		} else {
+			m.file.refs++
+		}
+	}
+	before := len(p.maps)
+	all, dropped := merge(p.maps, maps)
+	p.maps = all
+	for _, m := range dropped {
+		r.release(m.file)
+	}
+	// Addresses in no file, as those of just-in-time compilers, must not
+	// make us read the memory map for every stack.
+	if len(all) != before {
+		p.pause = 0
+	} else {
+		p.pause = min(max(2*p.pause, 10*time.Millisecond), maxPause)
+	}
+	p.next = r.now().Add(p.pause)
+	r.evict(p)
+}
+
+func (r *Resolver) tick() uint64 {
+	r.count++
+	return r.count
+}
+
+// Forget drops what is known of a process that nobody will ask about.
+func (r *Resolver) Forget(pid int, start int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(procKey{pid, start})
+}
+
+// Close drops everything.
+func (r *Resolver) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.procs {
+		r.forget(key)
+	}
+	clear(r.names)
+}
+
+// Resolve names the frames of a stack, the innermost first. ips[0] is where
+// the thread was; all others are return addresses, which belong to the call
+// before them. A function that was inlined comes as a frame of its own with
+// the same address. What cannot be found out stays empty.
+func (r *Resolver) Resolve(pid int, start int64, ips []uint64) []event.Frame {
+	return r.resolve(pid, start, ips, 1)
+}
+
+// ResolveReturns is Resolve for a stack that begins with a return address,
+// as one captured at the return of a function does.
+func (r *Resolver) ResolveReturns(pid int, start int64, ips []uint64) []event.Frame {
+	return r.resolve(pid, start, ips, 0)
+}
+
+func (r *Resolver) resolve(pid int, start int64, ips []uint64, exact int) []event.Frame {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.current(procKey{pid, start}, ips)
+	frames := make([]event.Frame, 0, len(ips))
+	for i, ip := range ips {
+		var m *mapping
+		at := ip
+		if i >= exact && ip > 0 {
+			at = ip - 1
+		}
+		if p != nil {
+			m = p.find(at)
+		}
+		if m == nil {
+			frames = append(frames, event.Frame{IP: ip})
+			continue
+		}
+		frames = r.frames(frames, p, m, ip, at)
+	}
+	return frames
+}
+
+// current returns the process with its mappings read again if there are
+// addresses outside of them. The lock is held, and let go meanwhile.
+func (r *Resolver) current(key procKey, ips []uint64) *process {
+	p := r.procs[key]
+	fresh := p != nil && !r.now().After(p.next)
+	for _, ip := range ips {
+		if ip>>63 == 0 && !fresh && (p == nil || p.find(ip) == nil) {
+			r.mu.Unlock()
+			err := r.Process(key.pid, key.start)
+			r.mu.Lock()
+			if p = r.procs[key]; err != nil && p != nil {
+				p.next = r.now().Add(maxPause)
+			}
+			break
+		}
+	}
+	if p != nil {
+		p.used = r.tick()
+	}
+	return p
+}
+
+// frames appends the frames of one address: several if functions are
+// inlined there.
+func (r *Resolver) frames(frames []event.Frame, p *process, m *mapping, ip, at uint64) []event.Frame {
+	f := event.Frame{IP: ip, File: m.name()}
+	b := r.ready(p, m)
+	if b == nil {
+		return append(frames, f)
+	}
+	var addr uint64
+	entry := false
+	err := guarded(func() {
+		var ok bool
+		if addr, ok = b.img.address(at - m.start + m.off); !ok {
+			return
+		}
+		if ref, begin, ok := b.tab.find(addr); ok {
+			entry = addr == begin
+			f.Symbol = r.name(b, ref) + "+0x" + strconv.FormatUint(addr+(ip-at)-begin, 16)
+		}
+	})
+	if err != nil { // the file was cut or written over: it is no longer what the process runs
+		b.img, b.tab, b.lines = nil, nil, nil
+	}
+	more := r.lines(b, &f, addr)
+	if entry { // where a function is entered no inlined one is, although its code may begin there
+		more = nil
+	}
+	return append(append(frames, more...), f)
+}
+
+// lines adds source and line to a frame, and returns what is inlined there.
+func (r *Resolver) lines(b *object, f *event.Frame, addr uint64) (more []event.Frame) {
+	if b.lines == nil {
+		return nil
+	}
+	before := b.lines.cost
+	if err := guarded(func() { more = b.lines.frames(f, addr) }); err != nil {
+		b.lines = nil
+		return nil
+	}
+	if b.lines.cost != before {
+		if b.lines.cost-b.lines.fixed > r.opts.LineBytes/2 {
+			b.lines.shed()
+		}
+		r.shrink(b)
+	}
+	return more
+}
+
+// name returns the demangled name of a symbol, without parameters.
+func (r *Resolver) name(b *object, ref uint32) string {
+	key := nameKey{b, ref}
+	if s, ok := r.names[key]; ok {
+		return s
+	}
+	if len(r.names) >= maxNames {
+		clear(r.names)
+	}
+	s := readable(string(b.tab.name(ref, maxName)))
+	r.names[key] = s
+	return s
+}
+
+// readable demangles names of C++ and Rust. The result is at most 4 KB.
+func readable(name string) string {
+	return demangle.Filter(name, demangle.NoParams, demangle.MaxLength(12))
+}
