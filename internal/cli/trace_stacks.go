@@ -4,8 +4,8 @@ import (
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/probe"
-	"ingero/internal/proc"
 	"ingero/internal/query"
+	"ingero/internal/symbol"
 )
 
 // stacks says which calls have their stacks taken.
@@ -19,9 +19,23 @@ func (p *tracePlan) stacks() probe.Stacks {
 	return probe.StacksOfAll
 }
 
+// namer gives the addresses of stacks names.
+type namer struct {
+	t       *tracer
+	symbols *symbol.Resolver
+}
+
+func (n *namer) name(raw event.RawStack) []event.Frame {
+	start, err := n.t.fs.StartOf(raw.StartBoot)
+	if err != nil {
+		n.t.status.debugf("%v", err)
+	}
+	return n.symbols.Resolve(int(raw.PID), start, raw.IPs)
+}
+
 // newStacks starts what turns addresses into names.
 func newStacks(t *tracer) *pipeline.Stacks {
-	cfg := pipeline.StacksConfig{Resolve: new(proc.Addresses).Resolve, Forget: t.probe.ForgetStack, Keep: t.plan.record}
+	cfg := pipeline.StacksConfig{Resolve: (&namer{t: t, symbols: symbol.New(symbol.Options{})}).name, Forget: t.probe.ForgetStack, Keep: t.plan.record}
 	if t.plan.debug {
 		cfg.Told = func(s *event.Stack) {
 			for _, line := range query.StackLines(s) {

@@ -57,6 +57,13 @@ func (p FS) Describe(pid int) (event.Process, error) {
 	return d, nil
 }
 
+// StartOf returns when a process began, as Describe says it, from what the
+// kernel knows to the nanosecond since boot.
+func (p FS) StartOf(sinceBoot uint64) (int64, error) {
+	boot, err := p.bootTime()
+	return boot + int64(sinceBoot)/int64(tick)*int64(tick), err
+}
+
 // parseStat fills in name and parent from /proc/PID/stat and returns the
 // start time in ticks since boot. The name is in parentheses and may itself
 // hold parentheses and spaces, so the last one counts.
