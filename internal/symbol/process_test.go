@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -355,4 +356,48 @@ func TestCutShort(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 	}
+}
+
+// Addresses in no file, as those of just-in-time compilers, make the memory
+// map be read less and less often; something new is found again in time.
+func TestAddressesOfNoFile(t *testing.T) {
+	r := newResolver(t, Options{})
+	clock := time.Unix(1000, 0)
+	r.now = func() time.Time { return clock }
+	key := procKey{os.Getpid(), 0}
+	reads, last := 0, time.Time{}
+	for range 10_000 {
+		r.Resolve(key.pid, 0, []uint64{8})
+		if next := r.procs[key].next; next != last {
+			reads, last = reads+1, next
+		}
+		clock = clock.Add(time.Millisecond)
+	}
+	if reads < 5 || reads > 15 {
+		t.Errorf("the memory map was read %d times in 10 s", reads)
+	}
+}
+
+// TestAtOnce uses a resolver from several goroutines; run it with -race.
+func TestAtOnce(t *testing.T) {
+	v := start(t, exec.Command(build(t, "-O1", "-g")))
+	r := newResolver(t, Options{Binaries: 3, TableBytes: 1, LineBytes: 1 << 20})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := range 100 {
+				switch (i + n) % 4 {
+				case 0:
+					_ = r.Process(os.Getpid(), 0)
+				case 1:
+					r.Forget(v.pid, v.start)
+				default:
+					if f := r.Resolve(v.pid, v.start, v.stack[:1]); f[0].Symbol != "shop::innermost+0x0" {
+						t.Errorf("got %+v", f)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
