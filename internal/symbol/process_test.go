@@ -307,35 +307,6 @@ func TestVDSO(t *testing.T) {
 	}
 }
 
-// What is kept stays within the bounds, and what was dropped for them is
-// found again while its process runs.
-func TestBounds(t *testing.T) {
-	path := build(t, "-O1", "-g")
-	r := newResolver(t, Options{Processes: 2, Binaries: 2, TableBytes: 1, LineBytes: 1})
-	var all []*victim
-	for range 4 {
-		v := start(t, exec.Command(path))
-		all = append(all, v)
-		if err := r.Process(v.pid, v.start); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 3 {
-		for _, v := range all {
-			check(t, "stack", r.Resolve(v.pid, v.start, v.stack[:1]), named[0]+" program.cc:37")
-			if len(r.procs) > 2 || len(r.files) > 2 {
-				t.Fatalf("%d processes, %d files", len(r.procs), len(r.files))
-			}
-		}
-	}
-	for _, v := range all {
-		r.Forget(v.pid, v.start)
-	}
-	if len(r.files) != 0 || len(r.procs) != 0 {
-		t.Errorf("%d files, %d processes are left", len(r.files), len(r.procs))
-	}
-}
-
 // A file that is cut short while it is mapped must not end the program.
 func TestCutShort(t *testing.T) {
 	path := build(t, "-O1", "-g", "-shared", "-fPIC")

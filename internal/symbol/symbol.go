@@ -22,7 +22,7 @@ type Options struct {
 	Processes  int      // whose memory maps are kept: 256
 	Binaries   int      // files kept mapped, which is address space and not memory: 4096
 	TableBytes int64    // heap for the tables of functions: 64 MB
-	LineBytes  int64    // memory for source lines, and unpacked debug sections: 64 MB
+	LineBytes  int64    // memory for source lines, and unpacked debug sections: 32 MB
 	DebugDirs  []string // where debug information that was split off lies: /usr/lib/debug
 	NoLines    bool     // functions only
 }
@@ -56,7 +56,7 @@ func New(opts Options) *Resolver {
 	opts.Processes = cmp.Or(opts.Processes, 256)
 	opts.Binaries = cmp.Or(opts.Binaries, 4096)
 	opts.TableBytes = cmp.Or(opts.TableBytes, 64<<20)
-	opts.LineBytes = cmp.Or(opts.LineBytes, 64<<20)
+	opts.LineBytes = cmp.Or(opts.LineBytes, 32<<20)
 	if opts.DebugDirs == nil {
 		opts.DebugDirs = []string{"/usr/lib/debug"}
 	}
@@ -71,32 +71,56 @@ func New(opts Options) *Resolver {
 // not known; a process that has the pid but started at another time is left
 // alone. Call it again after an exec.
 func (r *Resolver) Process(pid int, start int64) error {
-	if err := sameProcess(pid, start); err != nil {
-		return err
-	}
-	maps, err := readMaps(pid)
-	if err != nil {
-		return fmt.Errorf("read memory map of process %d: %w", pid, err)
-	}
-	key := procKey{pid, start}
 	r.mu.Lock()
-	if p := r.procs[key]; p != nil {
-		p.reuse(maps)
-	}
+	defer r.mu.Unlock()
+	_, err := r.read(procKey{pid, start})
+	return err
+}
+
+// read reads the memory map of a process. The lock is held, and let go while
+// files are opened.
+func (r *Resolver) read(key procKey) (*process, error) {
 	r.mu.Unlock()
-	opened := openAll(pid, maps)
-	if err := sameProcess(pid, start); errors.Is(err, errOther) { // another one has got the number
-		for _, b := range opened {
-			if b != nil {
-				b.close()
-			}
+	maps, err := r.sameMaps(key)
+	var opened []*object
+	if err == nil {
+		opened = openAll(key.pid, maps)
+		if err = sameProcess(key.pid, key.start); !errors.Is(err, errOther) {
+			err = nil // it may have ended meanwhile
 		}
-		return err
+	}
+	r.mu.Lock()
+	if err == nil {
+		return r.remember(key, maps, opened), nil
+	}
+	for _, o := range opened {
+		if o != nil {
+			o.close()
+		}
+	}
+	p := r.procs[key]
+	if p != nil {
+		p.next = r.now().Add(maxPause)
+	}
+	return p, err
+}
+
+// sameMaps returns the mappings of a process if it is the one meant. Those
+// that are as they were have their files already.
+func (r *Resolver) sameMaps(key procKey) ([]mapping, error) {
+	if err := sameProcess(key.pid, key.start); err != nil {
+		return nil, err
+	}
+	maps, err := readMaps(key.pid)
+	if err != nil {
+		return nil, fmt.Errorf("read memory map of process %d: %w", key.pid, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.remember(key, maps, opened)
-	return nil
+	if p := r.procs[key]; p != nil {
+		p.reuse(maps)
+	}
+	return maps, nil
 }
 
 func sameProcess(pid int, start int64) error {
@@ -116,7 +140,7 @@ var errOther = fmt.Errorf("%w: its number was given to another one", proc.ErrGon
 // remember adds the mappings to what is known. opened are their files, in
 // the same order; one that is known already is closed again.
 // Mappings that are as they were have theirs already.
-func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) {
+func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) *process {
 	p := r.procs[key]
 	if p == nil {
 		p = &process{pid: key.pid, start: key.start}
@@ -145,6 +169,7 @@ func (r *Resolver) remember(key procKey, maps []mapping, opened []*object) {
 	}
 	p.next = r.now().Add(p.pause)
 	r.evict(p)
+	return p
 }
 
 func (r *Resolver) tick() uint64 {
@@ -207,18 +232,13 @@ func (r *Resolver) resolve(pid int, start int64, ips []uint64, exact int) []even
 }
 
 // current returns the process with its mappings read again if there are
-// addresses outside of them. The lock is held, and let go meanwhile.
+// addresses outside of them.
 func (r *Resolver) current(key procKey, ips []uint64) *process {
 	p := r.procs[key]
 	fresh := p != nil && !r.now().After(p.next)
 	for _, ip := range ips {
 		if ip>>63 == 0 && !fresh && (p == nil || p.find(ip) == nil) {
-			r.mu.Unlock()
-			err := r.Process(key.pid, key.start)
-			r.mu.Lock()
-			if p = r.procs[key]; err != nil && p != nil {
-				p.next = r.now().Add(maxPause)
-			}
+			p, _ = r.read(key) // what cannot be read stays unknown
 			break
 		}
 	}

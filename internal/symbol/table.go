@@ -184,7 +184,7 @@ func (t *table) better(a, b uint32) bool {
 	if ka != kb {
 		return ka > kb
 	}
-	na, nb := t.name(a, 256), t.name(b, 256)
+	na, nb := t.name(a, 64), t.name(b, 64)
 	if ua, ub := underscores(na), underscores(nb); ua != ub {
 		return ua < ub
 	}
