@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"sync"
+
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/probe"
@@ -23,19 +25,46 @@ func (p *tracePlan) stacks() probe.Stacks {
 type namer struct {
 	t       *tracer
 	symbols *symbol.Resolver
+	meeting sync.Map // of processID: a channel, closed when its maps are known
+}
+
+type processID struct {
+	pid       uint32
+	startBoot uint64
 }
 
 func (n *namer) name(raw event.RawStack) []event.Frame {
+	if met, ok := n.meeting.LoadAndDelete(processID{raw.PID, raw.StartBoot}); ok {
+		<-met.(chan struct{})
+	}
+	return n.symbols.Resolve(int(raw.PID), n.start(raw), raw.IPs)
+}
+
+// meet looks up what the addresses of a process mean, while it lives. It does
+// not wait: the next process may live as shortly.
+func (n *namer) meet(raw event.RawStack) {
+	done := make(chan struct{})
+	n.meeting.Store(processID{raw.PID, raw.StartBoot}, done)
+	go func() {
+		defer close(done)
+		if err := n.symbols.Process(int(raw.PID), n.start(raw)); err != nil {
+			n.t.status.debugf("%v", err)
+		}
+	}()
+}
+
+func (n *namer) start(raw event.RawStack) int64 {
 	start, err := n.t.fs.StartOf(raw.StartBoot)
 	if err != nil {
 		n.t.status.debugf("%v", err)
 	}
-	return n.symbols.Resolve(int(raw.PID), start, raw.IPs)
+	return start
 }
 
 // newStacks starts what turns addresses into names.
 func newStacks(t *tracer) *pipeline.Stacks {
-	cfg := pipeline.StacksConfig{Resolve: (&namer{t: t, symbols: symbol.New(symbol.Options{})}).name, Forget: t.probe.ForgetStack, Keep: t.plan.record}
+	n := &namer{t: t, symbols: symbol.New(symbol.Options{})}
+	cfg := pipeline.StacksConfig{Resolve: n.name, Meet: n.meet, Forget: t.probe.ForgetStack, Keep: t.plan.record}
 	if t.plan.debug {
 		cfg.Told = func(s *event.Stack) {
 			for _, line := range query.StackLines(s) {

@@ -12,6 +12,8 @@ import (
 type Stacks struct {
 	resolve func(event.RawStack) []event.Frame
 	forget  func(hash uint64) error
+	meet    func(event.RawStack)
+	met     map[processID]bool
 	told    func(*event.Stack)
 
 	mu      sync.Mutex
@@ -32,6 +34,9 @@ type Stacks struct {
 type StacksConfig struct {
 	// Resolve returns the frames of a stack, innermost first.
 	Resolve func(event.RawStack) []event.Frame
+	// Meet is called at once with the first stack of a process, which may soon
+	// be gone: what its addresses mean must be looked up now. May be nil.
+	Meet func(event.RawStack)
 	// Forget makes the source tell a stack again.
 	Forget func(hash uint64) error
 	// Told is called for every stack that has got its names; may be nil.
@@ -48,7 +53,7 @@ const (
 // NewStacks starts the goroutine.
 func NewStacks(cfg StacksConfig) *Stacks {
 	s := &Stacks{
-		resolve: cfg.Resolve, forget: cfg.Forget, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
+		resolve: cfg.Resolve, forget: cfg.Forget, meet: cfg.Meet, met: map[processID]bool{}, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
 		waiting: map[uint64]bool{}, young: map[uint64]*event.Stack{}, old: map[uint64]*event.Stack{},
 	}
 	s.changed = sync.NewCond(&s.mu)
@@ -62,6 +67,7 @@ func (s *Stacks) Take(b *Batch) error {
 		return nil
 	}
 	var late []uint64
+	s.meetAll(b.Stacks)
 	s.mu.Lock()
 	for _, raw := range b.Stacks {
 		switch {
@@ -77,6 +83,29 @@ func (s *Stacks) Take(b *Batch) error {
 	s.changed.Broadcast()
 	s.mu.Unlock()
 	return s.again(late)
+}
+
+// processID is a process for ever: numbers are used again.
+type processID struct {
+	pid       uint32
+	startBoot uint64
+}
+
+func (s *Stacks) meetAll(all []event.RawStack) {
+	if s.meet == nil {
+		return
+	}
+	for i := range all {
+		id := processID{all[i].PID, all[i].StartBoot}
+		if s.met[id] {
+			continue
+		}
+		if len(s.met) >= 1<<12 {
+			clear(s.met) // to meet one again does no harm
+		}
+		s.met[id] = true
+		s.meet(all[i])
+	}
 }
 
 // again lets stacks that are not known be told again.

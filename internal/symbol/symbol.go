@@ -71,9 +71,13 @@ func New(opts Options) *Resolver {
 // not known; a process that has the pid but started at another time is left
 // alone. Call it again after an exec.
 func (r *Resolver) Process(pid int, start int64) error {
+	key := procKey{pid, start}
+	// Before the lock: whoever has it may be reading lines for a while, and the
+	// process may not live so long.
+	maps, opened, err := r.open(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, err := r.read(procKey{pid, start})
+	_, err = r.keep(key, maps, opened, err)
 	return err
 }
 
@@ -81,15 +85,25 @@ func (r *Resolver) Process(pid int, start int64) error {
 // files are opened.
 func (r *Resolver) read(key procKey) (*process, error) {
 	r.mu.Unlock()
-	maps, err := r.sameMaps(key)
-	var opened []*object
-	if err == nil {
-		opened = openAll(key.pid, maps)
-		if err = sameProcess(key.pid, key.start); !errors.Is(err, errOther) {
-			err = nil // it may have ended meanwhile
-		}
-	}
+	maps, opened, err := r.open(key)
 	r.mu.Lock()
+	return r.keep(key, maps, opened, err)
+}
+
+// open reads the memory map and opens its files, without the lock.
+func (r *Resolver) open(key procKey) (maps []mapping, opened []*object, err error) {
+	if maps, err = r.sameMaps(key); err != nil {
+		return nil, nil, err
+	}
+	opened = openAll(key.pid, maps)
+	if err = sameProcess(key.pid, key.start); !errors.Is(err, errOther) {
+		err = nil // it may have ended meanwhile
+	}
+	return maps, opened, err
+}
+
+// keep remembers what open found, if it is of the right process.
+func (r *Resolver) keep(key procKey, maps []mapping, opened []*object, err error) (*process, error) {
 	if err == nil {
 		return r.remember(key, maps, opened), nil
 	}
@@ -115,10 +129,11 @@ func (r *Resolver) sameMaps(key procKey) ([]mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read memory map of process %d: %w", key.pid, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p := r.procs[key]; p != nil {
-		p.reuse(maps)
+	if r.mu.TryLock() { // it saves opening files again, and is not worth a wait
+		defer r.mu.Unlock()
+		if p := r.procs[key]; p != nil {
+			p.reuse(maps)
+		}
 	}
 	return maps, nil
 }
