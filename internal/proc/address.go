@@ -195,3 +195,10 @@ func parseCode(line string) (c code, ok bool) {
 	}
 	return c, err == [3]error{}
 }
+
+// StartedAt is when a process started that began so many ns after boot, as
+// the kernel has it: the same number that Describe says.
+func (p FS) StartedAt(sinceBoot uint64) (int64, error) {
+	boot, err := p.bootTime()
+	return boot + int64(sinceBoot)/int64(tick)*int64(tick), err
+}
