@@ -65,7 +65,7 @@ struct py_frame {
 
 #define MAX_NATIVE 128
 #define MAX_STACK (MAX_NATIVE + 1) /* the function, then return addresses */
-#define MAX_PYTHON 64 /* one less is used */
+#define MAX_PYTHON 64
 
 /* A stack that was not seen before. */
 struct stack_record {

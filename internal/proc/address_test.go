@@ -48,6 +48,9 @@ func TestAddresses(t *testing.T) {
 	}
 	c := all[program]
 	s := event.RawStack{PID: uint32(pid), StartBoot: uint64(d.SinceBoot) + 5, IPs: []uint64{c.start + 0x10, c.end, 1}}
+	if start, err := (FS{}).StartedAt(s.StartBoot); err != nil || start != d.Start {
+		t.Errorf("started at %d, %v; want %d", start, err, d.Start)
+	}
 	var a Addresses
 	alive := a.Resolve(s)
 	in.Close()
