@@ -94,7 +94,7 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, more := range []func(context.Context) error{w.writeMachine, w.writePlaces, w.writeStacks} {
+	for _, more := range []func(context.Context) error{w.writeMachine, w.writeStacks} {
 		if err := more(ctx); err != nil {
 			return err
 		}
