@@ -59,11 +59,14 @@ static __always_inline u64 py_self(struct task_struct *task, u32 flags)
 }
 #endif
 
+/* Returns 0 for what cannot be read: PY_READ leaves zeros. To test for that
+ * would give the verifier twice as many paths at every read. */
 static __always_inline u64 py_word(u64 from)
 {
-	u64 word;
+	u64 word = 0;
 
-	return PY_READ(&word, sizeof(word), from) ? 0 : word;
+	PY_READ(&word, sizeof(word), from);
+	return word;
 }
 
 static __always_inline u64 py_top(struct py_process *p, u64 state)
@@ -135,7 +138,7 @@ static __noinline u64 py_innermost(struct py_process *p, struct py_thread *th, u
 /* Fills PY_FRAMES frames at most, the innermost first, and returns how many. */
 static __noinline u32 python_stack(struct task_struct *task, struct py_frame *frames)
 {
-	u64 raw[PY_FRAME_BYTES / 8] = {}, frame, mark, instr;
+	u64 raw[PY_FRAME_BYTES / 8] = {}, frame, mark, instr, kept;
 	struct py_process *p = py_process_of(task);
 	struct py_thread *th;
 	u32 i, n = 0, size;
@@ -147,18 +150,21 @@ static __noinline u32 python_stack(struct task_struct *task, struct py_frame *fr
 		return 0;
 	frame = py_innermost(p, th, py_self(task, p->flags));
 	mark = frame;
-	for (i = 0; i < PY_STEPS && n < PY_FRAMES && frame; i++) {
+	for (i = 0; i < PY_STEPS && frame; i++) {
 		size = p->frame_bytes;
-		if (size > sizeof(raw) || PY_READ(raw, size, frame))
+		if (size > sizeof(raw) || n >= PY_FRAMES || PY_READ(raw, size, frame))
 			break;
-		instr = p->flags & PY_LASTI ? (u64)(s64)((s32 *)raw)[p->frame_instr / 4 % (PY_FRAME_BYTES / 4)] :
-					      raw[p->frame_instr / 8 % (PY_FRAME_BYTES / 8)];
-		if (!p->owner_c || ((u8 *)raw)[p->frame_owner % PY_FRAME_BYTES] < p->owner_c) {
-			/* The low bits are the interpreter's: a tagged reference. */
-			frames[n].code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
-			frames[n].instr = instr;
-			n++;
-		}
+		instr = raw[p->frame_instr / 8 % (PY_FRAME_BYTES / 8)];
+		if (p->flags & PY_LASTI)
+			instr = (s64)((s32 *)raw)[p->frame_instr / 4 % (PY_FRAME_BYTES / 4)];
+		/* The low bits are the interpreter's: a tagged reference. */
+		frames[n & (PY_FRAMES - 1)].code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
+		frames[n & (PY_FRAMES - 1)].instr = instr;
+		/* The next frame takes the place of one that is not kept. With a
+		 * branch, the verifier would look at every number of frames kept. */
+		kept = ((u8 *)raw)[p->frame_owner % PY_FRAME_BYTES] - (u64)p->owner_c;
+		asm volatile("" : "+r"(kept));
+		n += kept >> 63;
 		frame = raw[p->frame_previous / 8 % (PY_FRAME_BYTES / 8)];
 		if (frame == mark)
 			break; /* a loop */

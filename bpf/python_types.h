@@ -34,7 +34,7 @@ struct py_process {
 	u32 frame_code;
 	u32 frame_instr;
 	u32 frame_owner;
-	u32 owner_c; /* owners from here on are the interpreter's own; 0 means there is no owner */
+	u32 owner_c; /* owners from here on are the interpreter itself */
 	u32 _pad;
 };
 

@@ -16,7 +16,7 @@ var layouts = map[int]layout{
 		walk: Walk{
 			Flags:         flagLasti,
 			InterpThreads: 8, ThreadNext: 8, ThreadId: 176, ThreadFrame: 24,
-			FrameBytes: 104, FramePrevious: 24, FrameCode: 32, FrameInstr: 96,
+			FrameBytes: 104, FramePrevious: 24, FrameCode: 32, FrameInstr: 96, OwnerC: anyOwner,
 		},
 		runtimeHead: 32, threadInterp: 16,
 		codeFile: 104, codeName: 112, codeQual: 112, codeTable: 120, codeFirstLine: 40,
@@ -46,6 +46,9 @@ var layouts = map[int]layout{
 		bytesSize: 16, bytesData: 32,
 	},
 }
+
+// anyOwner is more than any owner: 3.10 has none.
+const anyOwner = 256
 
 // nativeID is where 3.11 and 3.12 keep gettid of a thread, for machines on
 // which pthread_self is not the thread pointer.
