@@ -8,7 +8,7 @@
 #include "python_types.h"
 
 #define PY_THREADS 512 /* steps through the lists of interpreters and threads */
-#define PY_STEPS 128   /* frames looked at; the interpreter's own are not kept */
+#define PY_STEPS 96   /* frames looked at; the interpreter's own are not kept */
 
 #ifndef PYTHON_PLAIN_C
 #define PY_READ(to, size, from) bpf_probe_read_user(to, size, (void *)(from))
@@ -84,13 +84,18 @@ static __always_inline u64 py_stamp(struct py_process *p, u64 interp)
 	return head ? head + 3 * py_word(head + p->thread_id) + 5 * py_word(head + p->thread_next) : 0;
 }
 
+/* Functions that are not static are verified once, not for each caller; they
+ * must check their arguments for NULL. */
+
 /* Searches the threads of all interpreters, the newest interpreter first, for
  * one with this id that has frames, else for any with this id. */
-static __noinline u64 py_find(struct py_process *p, u64 interp, u64 self)
+__noinline u64 py_find(struct py_process *p, u64 interp, u64 self)
 {
 	u64 state = 0, idle = 0;
 	u32 i;
 
+	if (!p)
+		return 0;
 	for (i = 0; i < PY_THREADS; i++) {
 		if (!state) {
 			if (!interp)
@@ -135,21 +140,18 @@ static __noinline u64 py_innermost(struct py_process *p, struct py_thread *th, u
 	return th->state ? py_top(p, th->state) : 0;
 }
 
-/* Fills PY_FRAMES frames at most, the innermost first, and returns how many. */
-static __noinline u32 python_stack(struct task_struct *task, struct py_frame *frames)
+struct py_stack {
+	struct py_frame frames[PY_FRAMES];
+};
+
+/* Follows the frames from the innermost. */
+__noinline u32 py_follow(struct py_process *p, struct py_stack *to, u64 frame)
 {
-	u64 raw[PY_FRAME_BYTES / 8] = {}, frame, mark, instr, kept;
-	struct py_process *p = py_process_of(task);
-	struct py_thread *th;
+	u64 raw[PY_FRAME_BYTES / 8] = {}, mark = frame, instr, kept;
 	u32 i, n = 0, size;
 
-	if (!p)
+	if (!p || !to)
 		return 0;
-	th = py_thread_of(task);
-	if (!th)
-		return 0;
-	frame = py_innermost(p, th, py_self(task, p->flags));
-	mark = frame;
 	for (i = 0; i < PY_STEPS && frame; i++) {
 		size = p->frame_bytes;
 		if (size > sizeof(raw) || n >= PY_FRAMES || PY_READ(raw, size, frame))
@@ -158,8 +160,8 @@ static __noinline u32 python_stack(struct task_struct *task, struct py_frame *fr
 		if (p->flags & PY_LASTI)
 			instr = (s64)((s32 *)raw)[p->frame_instr / 4 % (PY_FRAME_BYTES / 4)];
 		/* The low bits are the interpreter's: a tagged reference. */
-		frames[n & (PY_FRAMES - 1)].code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
-		frames[n & (PY_FRAMES - 1)].instr = instr;
+		to->frames[n & (PY_FRAMES - 1)].code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
+		to->frames[n & (PY_FRAMES - 1)].instr = instr;
 		/* The next frame takes the place of one that is not kept. With a
 		 * branch, the verifier would look at every number of frames kept. */
 		kept = ((u8 *)raw)[p->frame_owner % PY_FRAME_BYTES] - (u64)p->owner_c;
@@ -172,4 +174,20 @@ static __noinline u32 python_stack(struct task_struct *task, struct py_frame *fr
 			mark = frame;
 	}
 	return n;
+}
+
+/* Fills PY_FRAMES frames at most, the innermost first, and returns how many. */
+static __noinline u32 python_stack(struct task_struct *task, struct py_frame *frames)
+{
+	struct py_process *p = py_process_of(task);
+	struct py_thread *th;
+	u64 frame;
+
+	if (!p)
+		return 0;
+	th = py_thread_of(task);
+	if (!th)
+		return 0;
+	frame = py_innermost(p, th, py_self(task, p->flags));
+	return frame ? py_follow(p, (struct py_stack *)frames, frame) : 0;
 }

@@ -42,6 +42,7 @@ func walker(t *testing.T) *ebpf.Collection {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	began := time.Now()
 	spec, err := ebpf.LoadCollectionSpec(object)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func walker(t *testing.T) *ebpf.Collection {
 		var ve *ebpf.VerifierError; errors.As(err, &ve); os.WriteFile("/tmp/vlog", []byte(fmt.Sprintf("%+v", ve)), 0o644); t.Fatalf("%v", err)
 	}
 	t.Cleanup(coll.Close)
-	t.Logf("verified %d instructions", verified(coll))
+	t.Logf("verified %d instructions in %v", verified(coll), time.Since(began))
 	return coll
 }
 
