@@ -21,11 +21,11 @@ type code struct {
 }
 
 const (
-	maxTable  = 4 << 20  // bytes of a line table
-	maxHeld   = 16 << 20 // bytes held for one process; the tables of large programs are a tenth of that
-	maxCopies = 1024
-	typeAt    = 8  // ob_type, in the builds with a GIL
-	sizeAt    = 16 // ob_size
+	maxTable   = 4 << 20  // bytes of a line table
+	maxHeld    = 16 << 20 // bytes held for one process; the tables of large programs are a tenth of that
+	maxCopies  = 1024
+	typeAt     = 8  // ob_type; ob_size follows
+	freeTypeAt = 24 // in free-threaded builds
 )
 
 func u64(b []byte, at uint64) uint64 { return binary.LittleEndian.Uint64(b[at:]) }

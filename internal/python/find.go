@@ -171,39 +171,41 @@ func Find(root string, pid int) (*Process, error) {
 		if err != nil {
 			return fail(err)
 		}
-		p := &Process{mem: memory{f}, file: f, runtime: found.runtime, codeType: found.codeType, typeAt: typeAt, codes: map[uint64]*code{}}
-		if err := p.describe(found, names); err != nil {
+		p, err := describe(memory{f}, found, names)
+		if err != nil {
 			f.Close()
 			return fail(err)
 		}
+		p.file = f
 		return p, nil
 	}
 	return fail(ErrNone)
 }
 
 // describe finds the version and with it the layout, and tries it out.
-func (p *Process) describe(found symbols, names []string) error {
+func describe(m memory, found symbols, names []string) (*Process, error) {
+	p := &Process{mem: m, runtime: found.runtime, codeType: found.codeType, typeAt: typeAt, codes: map[uint64]*code{}}
 	b := make([]byte, 8*debugWords)
-	if err := p.mem.read(b, p.runtime); err != nil {
-		return fmt.Errorf("read _PyRuntime: %w", err)
-	}
-	var err error
-	if string(b[:len(debugCookie)]) == debugCookie {
+	err := m.read(b, p.runtime)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("read _PyRuntime: %w", err)
+	case string(b[:len(debugCookie)]) == debugCookie:
 		p.layout, p.Version, err = fromDebug(b)
-		if u64(b, 16) != 0 { // free-threaded: longer object heads
-			p.typeAt = 24
+		if u64(b, 16) != 0 {
+			p.typeAt = freeTypeAt
 		}
-	} else {
+	default:
 		if p.Version, err = p.version(found, names); err == nil {
 			p.layout, err = fromTable(p.Version)
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.walk = p.layout.walk
 	p.walk.Interpreters = p.runtime + p.layout.runtimeHead
-	return p.try()
+	return p, p.try()
 }
 
 // version reads Py_Version, which is there since 3.11. 3.10 is known by the

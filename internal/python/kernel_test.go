@@ -2,7 +2,6 @@ package python
 
 import (
 	"encoding/binary"
-"fmt"
 	"errors"
 	"os"
 	"os/exec"
@@ -47,9 +46,9 @@ func walker(t *testing.T) *ebpf.Collection {
 	if err != nil {
 		t.Fatal(err)
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats | ebpf.LogLevelBranch, LogSizeStart: 1 << 28}})
+	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
-		var ve *ebpf.VerifierError; errors.As(err, &ve); os.WriteFile("/tmp/vlog", []byte(fmt.Sprintf("%+v", ve)), 0o644); t.Fatalf("%v", err)
+		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(coll.Close)
 	t.Logf("verified %d instructions in %v", verified(coll), time.Since(began))
@@ -99,6 +98,9 @@ func encode(t *testing.T, w Walk, m *ebpf.Map) []byte {
 		} else {
 			binary.LittleEndian.PutUint32(b[f.Offset.Bytes():], uint32(field.Uint()))
 		}
+	}
+	if want := laidOut(w); !slices.Equal(b, want) {
+		t.Fatalf("struct py_process is laid out as %x, the plain walker is given %x", b, want)
 	}
 	return b
 }
@@ -173,6 +175,7 @@ func everyLine(t *testing.T, coll *ebpf.Collection, version, path string) {
 	}()
 	got := map[uint64][]event.Frame{}
 	var ns []uint64
+	var last record
 	for {
 		rec, err := r.Read()
 		if errors.Is(err, ringbuf.ErrFlushed) {
@@ -183,12 +186,28 @@ func everyLine(t *testing.T, coll *ebpf.Collection, version, path string) {
 		w := decodeRecord(rec.RawSample)
 		got[w.tag] = ps.Frames(w.pid, w.frames)
 		ns = append(ns, w.ns)
+		last = w
 	}
 	<-stopped
-	compare(t, j.truth(), got)
+	want := j.truth()
+	compare(t, want, got)
+	j.end()
+	ended(t, &ps, pid, last, got[last.tag])
 	slices.Sort(ns)
 	t.Logf("%d calls, %d stacks read; walking takes %v in the middle, %v at most of 99 %%", len(got), len(ns),
 		time.Duration(ns[len(ns)/2]), time.Duration(ns[len(ns)*99/100]))
+}
+
+// ended checks what is said once the process has ended.
+func ended(t *testing.T, ps *Processes, pid int, last record, before []event.Frame) {
+	t.Helper()
+	if got := ps.Frames(pid, last.frames); !slices.Equal(got, before) {
+		t.Errorf("after the end: got\n%swant\n%s", show(got), show(before))
+	}
+	last.frames[0].Code += 16
+	if got := ps.Frames(pid, last.frames[:1]); got[0] != (event.Frame{PyFunc: "?"}) {
+		t.Errorf("after the end, of code that was not read: got %+v", got)
+	}
 }
 
 func compare(t *testing.T, want truth, got map[uint64][]event.Frame) {

@@ -107,5 +107,8 @@ func (l *layout) check() error {
 			return fmt.Errorf("a field at %d", off)
 		}
 	}
+	if l.strLength+8 > l.strASCII || l.strState+4 > l.strASCII || l.strASCII > l.strCompact || l.strCompact > codeBytes {
+		return errors.New("the fields of a string are not in its head")
+	}
 	return nil
 }
