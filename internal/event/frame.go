@@ -1,11 +1,15 @@
 package event
 
-// Frame is one place in a stack: native code, or a line of Python.
+// Frame is one function of a call stack. What is not known stays empty.
 type Frame struct {
-	IP     uint64 // of native code; 0 in Python
-	Symbol string // the native function
-	File   string // the binary it is in
-	PyFile string // as the code object has it: co_filename
-	PyFunc string // qualified where the interpreter knows that; "?" if it could not be read
-	PyLine int    // 0 if the instruction has none
+	IP      uint64 `json:"ip"`                // 0 for a Python frame
+	Symbol  string `json:"symbol,omitempty"`  // demangled, as "cublasSgemm_v2+0xa6"; an inlined function has no offset
+	File    string `json:"file,omitempty"`    // base name of the file mapped at IP
+	Source  string `json:"source,omitempty"`  // source file, as the compiler was given it
+	Line    int    `json:"line,omitempty"`    // in Source
+	Inlined bool   `json:"inlined,omitempty"` // into the next frame, which has the same IP
+
+	PyFile string `json:"py_file,omitempty"`
+	PyFunc string `json:"py_func,omitempty"`
+	PyLine int    `json:"py_line,omitempty"`
 }

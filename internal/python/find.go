@@ -20,7 +20,7 @@ type mapped struct {
 }
 
 var (
-	interpreter = regexp.MustCompile(`^(lib)?python[0-9.]*[a-z]*(\.so[0-9.]*)?( \(deleted\))?$`)
+	interpreter = regexp.MustCompile(`^(lib)?python([0-9]+(\.[0-9]+)?[a-z]{0,2})?(\.so[0-9.]*)?( \(deleted\))?$`)
 	minorInName = regexp.MustCompile(`python3\.([0-9]+)|\.cpython-3([0-9]+)-`)
 )
 
@@ -150,7 +150,7 @@ func (m mapped) bias(img *elf.File) (uint64, bool) {
 }
 
 // Find describes the interpreter of a process. The error wraps ErrNone if it
-// has none, and says so in words if it has one that is not known.
+// has none; if it has one that is not known, the error says what and why.
 func Find(root string, pid int) (*Process, error) {
 	fail := func(err error) (*Process, error) {
 		return nil, fmt.Errorf("look for Python in process %d: %w", pid, err)
@@ -178,6 +178,11 @@ func Find(root string, pid int) (*Process, error) {
 		}
 		p.file = f
 		return p, nil
+	}
+	for _, m := range likely {
+		if interpreter.MatchString(filepath.Base(m.path)) {
+			return fail(fmt.Errorf("%s has no symbol _PyRuntime: Python before 3.7, or stripped of what it exports", m.path))
+		}
 	}
 	return fail(ErrNone)
 }
