@@ -147,7 +147,7 @@ struct py_stack {
 /* Follows the frames from the innermost. */
 __noinline u32 py_follow(struct py_process *p, struct py_stack *to, u64 frame)
 {
-	u64 raw[PY_FRAME_BYTES / 8] = {}, mark = frame, instr, kept;
+	u64 raw[PY_FRAME_BYTES / 8] = {}, mark = frame, code, instr, kept;
 	u32 i, n = 0, size;
 
 	if (!p || !to)
@@ -160,13 +160,19 @@ __noinline u32 py_follow(struct py_process *p, struct py_stack *to, u64 frame)
 		if (p->flags & PY_LASTI)
 			instr = (s64)((s32 *)raw)[p->frame_instr / 4 % (PY_FRAME_BYTES / 4)];
 		/* The low bits are the interpreter's: a tagged reference. */
-		to->frames[n & (PY_FRAMES - 1)].code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
+		code = raw[p->frame_code / 8 % (PY_FRAME_BYTES / 8)] & ~7ULL;
+		code |= ((u8 *)raw)[p->frame_entry % PY_FRAME_BYTES] & p->entry_mask & 1;
+		code |= (p->flags & PY_LASTI) / PY_LASTI; /* 3.10 has C call for every frame */
+		to->frames[n & (PY_FRAMES - 1)].code = code;
 		to->frames[n & (PY_FRAMES - 1)].instr = instr;
-		/* The next frame takes the place of one that is not kept. With a
-		 * branch, the verifier would look at every number of frames kept. */
+		/* The next frame takes the place of one of the interpreter's own,
+		 * which stands where C called. With branches, the verifier would
+		 * look at every number of frames kept. */
 		kept = ((u8 *)raw)[p->frame_owner % PY_FRAME_BYTES] - (u64)p->owner_c;
 		asm volatile("" : "+r"(kept));
-		n += kept >> 63;
+		kept >>= 63;
+		to->frames[(n - 1) & (PY_FRAMES - 1)].code |= kept ^ 1;
+		n += kept;
 		frame = raw[p->frame_previous / 8 % (PY_FRAME_BYTES / 8)];
 		if (frame == mark)
 			break; /* a loop */

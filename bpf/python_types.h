@@ -6,8 +6,10 @@
 #define PY_FRAMES 64       /* of a stack, the innermost */
 #define PY_FRAME_BYTES 128 /* read of each frame at most */
 
-/* A frame as the interpreter has it. instr is the address of an instruction
- * of the code object, in 3.10 the number of one (f_lasti). */
+/* A frame as the interpreter has it. Bit 0 of code is set if C called the
+ * interpreter to run it, so that a native frame stands for it and those it
+ * called before the next such. instr is the address of an instruction of the
+ * code object, in 3.10 the number of one (f_lasti). */
 struct py_frame {
 	u64 code;
 	u64 instr;
@@ -35,6 +37,8 @@ struct py_process {
 	u32 frame_instr;
 	u32 frame_owner;
 	u32 owner_c; /* owners from here on are the interpreter itself */
+	u32 frame_entry; /* where entry_mask says that C called: 3.11 */
+	u32 entry_mask;
 	u32 _pad;
 };
 

@@ -168,6 +168,7 @@ func (p *Process) gone() bool {
 
 // frame names one frame. What cannot be read has the name "?".
 func (p *Process) frame(raw RawFrame) event.Frame {
+	raw.Code &^= entered
 	c := p.lookUp(raw.Code)
 	if c == nil {
 		return event.Frame{PyFunc: "?"}

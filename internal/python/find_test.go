@@ -75,14 +75,15 @@ func TestReusedCode(t *testing.T) {
 		}
 		raw, _ := walker.walk(p.Walk(), c.Threads[1].Self, make([]byte, 16), c)
 		before := p.Frames(raw)
-		at := raw[0].Code + p.layout.codeFirstLine
+		code := raw[0].Code &^ entered
+		at := code + p.layout.codeFirstLine
 		line := c.Lines[at&^(lineBytes-1)][at%lineBytes:]
 		binary.LittleEndian.PutUint32(line, binary.LittleEndian.Uint32(line)+100)
 		after := p.Frames(raw)
 		if after[0].PyLine != before[0].PyLine+100 || after[1] != before[1] {
 			t.Errorf("%s: %+v, then %+v", name, before[0], after[0])
 		}
-		clear(c.Lines[(raw[0].Code+p.typeAt)&^(lineBytes-1)])
+		clear(c.Lines[(code+p.typeAt)&^(lineBytes-1)])
 		if got := p.Frames(raw)[0]; got != (event.Frame{PyFunc: "?"}) {
 			t.Errorf("%s: freed code is named %+v", name, got)
 		}

@@ -27,7 +27,7 @@ var layouts = map[int]layout{
 		walk: Walk{
 			Flags:         flagCFrame,
 			InterpThreads: 16, ThreadNext: 8, ThreadId: 152, ThreadFrame: 56, CframeCurrent: 8,
-			FrameBytes: 72, FramePrevious: 48, FrameCode: 32, FrameInstr: 56, FrameOwner: 69, OwnerC: 3,
+			FrameBytes: 72, FramePrevious: 48, FrameCode: 32, FrameInstr: 56, FrameOwner: 69, OwnerC: 3, FrameEntry: 68, EntryMask: 1,
 		},
 		runtimeHead: 40, threadInterp: 16,
 		codeFile: 112, codeName: 120, codeQual: 128, codeTable: 136, codeFirstLine: 72, codeStart: 184,

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -192,6 +193,9 @@ func TestCaptured(t *testing.T) {
 			if got := show(p.Frames(raw)); got != th.Stack {
 				t.Errorf("%s: got\n%swant\n%s", name, got, th.Stack)
 			}
+			if got, want := entries(raw), entriesOf(p.Version, len(raw)); got != want {
+				t.Errorf("%s: C entered frames %s, want %s of\n%s", name, got, want, th.Stack)
+			}
 			again, reads := walker.walk(p.Walk(), th.Self, remembered, c)
 			if len(again) != len(raw) || reads > len(raw)+8 || reads > first {
 				t.Errorf("%s: %d frames in %d reads, then %d in %d", name, len(raw), first, len(again), reads)
@@ -204,6 +208,29 @@ func TestCaptured(t *testing.T) {
 			t.Errorf("%s: a thread without a state has %d frames, then %d in %d reads", name, len(raw), len(again), reads)
 		}
 	}
+}
+
+// entries shows which frames C entered.
+func entries(raw []RawFrame) string {
+	s := ""
+	for _, r := range raw {
+		s += string('0' + rune(r.Code&entered))
+	}
+	return s
+}
+
+// entriesOf is what entries must be for the two threads of testdata/still.py.
+// One stands in wait, Thread.run, _bootstrap_inner and _bootstrap: 3.11 calls
+// with *args through C, 3.14 runs a thread in a context. The other stands in
+// wait, a lambda, a generator and a callback, which C entered, and three more.
+func entriesOf(v Version, frames int) string {
+	switch {
+	case v.Minor == 10:
+		return strings.Repeat("1", frames)
+	case frames == 7:
+		return "0011001"
+	}
+	return map[int]string{11: "1001", 12: "0001", 13: "0001", 14: "0101"}[v.Minor]
 }
 
 // liar answers reads with captured memory, in which words are replaced.

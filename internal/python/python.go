@@ -8,9 +8,11 @@ import (
 	"fmt"
 )
 
-// RawFrame is a frame as the kernel saw it: the code object and the address
-// of an instruction, in 3.10 its number.
+// RawFrame is a frame as the kernel saw it: struct py_frame.
 type RawFrame struct{ Code, Instr uint64 }
+
+// entered is set in Code if C called the interpreter to run the frame.
+const entered = 1
 
 // Flags of a Walk; enum py_flag in bpf/python_types.h.
 const (
@@ -39,6 +41,8 @@ type Walk struct {
 	FrameInstr    uint32
 	FrameOwner    uint32
 	OwnerC        uint32
+	FrameEntry    uint32
+	EntryMask     uint32
 }
 
 // Version is that of an interpreter: 3.11.7 is {3, 11, 7}.
@@ -83,7 +87,7 @@ const (
 // check refuses offsets that cannot be right.
 func (l *layout) check() error {
 	w := l.walk
-	for _, end := range []uint32{w.FramePrevious + 8, w.FrameCode + 8, w.FrameInstr + 4, w.FrameOwner + 1} {
+	for _, end := range []uint32{w.FramePrevious + 8, w.FrameCode + 8, w.FrameInstr + 4, w.FrameOwner + 1, w.FrameEntry + 1} {
 		if end > w.FrameBytes {
 			return fmt.Errorf("a frame of %d bytes has a field that ends at %d", w.FrameBytes, end)
 		}
