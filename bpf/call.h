@@ -20,13 +20,16 @@ static __noinline struct thread *adopt_thread(struct task_struct *task, u32 row)
 }
 
 /* A gap: a long time since the thread's last outermost call. It is counted,
- * and recorded, as if it were a call. */
+ * and recorded, as if it were a call; its stack is that of the call after it. */
 #define GAP_NS 1000000
 const volatile u32 row_gap = NO_ROW;
 
-static __noinline void note_gap(struct thread *th, struct task_struct *task, u64 now)
+static __noinline void note_gap(struct pt_regs *ctx, struct thread *th, struct task_struct *task, u64 now)
 {
+	bool urgent = false;
 	struct frame f = {};
+	enum why why;
+	u64 stack = 0;
 	struct cell *c;
 	u32 index;
 	u64 dur;
@@ -42,8 +45,12 @@ static __noinline void note_gap(struct thread *th, struct task_struct *task, u64
 	c = bpf_map_lookup_elem(&cells, &index);
 	if (!c)
 		return;
-	if (wanted(c, count(c, index, 0, dur, 0, 0), dur, 0, now))
-		record(c, th, &f, 0, dur, 0, 0);
+	why = wanted(c, count(c, index, 0, dur, 0, 0), dur, 0, now);
+	if (!why)
+		return;
+	if (has_stack(why))
+		stack = stack_of(ctx, th, 0, true, &urgent);
+	record(c, th, &f, 0, dur, 0, 0, stack, urgent);
 }
 
 SEC("uprobe")
@@ -88,6 +95,8 @@ int call_enter(struct pt_regs *ctx)
 	f->sp = sp;
 	f->ip = ip;
 	f->row = row;
+	if (stacks)
+		READ_RETURN(&f->ret, ctx);
 	f->bytes = args[spec->bytes & 7];
 	if (spec->mul)
 		f->bytes *= args[spec->mul & 7];
@@ -103,7 +112,7 @@ int call_enter(struct pt_regs *ctx)
 	if (!depth) {
 		settle(th, task, now); /* so far it was between calls */
 		if (th->left_ns && now - th->left_ns >= GAP_NS)
-			note_gap(th, task, now);
+			note_gap(ctx, th, task, now);
 	}
 	th->depth = depth + 1;
 	return 0;
@@ -119,7 +128,9 @@ int call_exit(struct pt_regs *ctx)
 	const volatile struct call_spec *spec = &specs[row];
 	struct frame *f = NULL;
 	struct cell *c;
-	bool keep, slowest;
+	bool slowest, urgent = false;
+	u64 stack = 0;
+	enum why why;
 	s32 ret;
 
 	if (!th)
@@ -148,13 +159,16 @@ found:
 	if (!c)
 		return 0;
 	slowest = count(c, index, f->bytes, dur, ret, depth);
-	keep = wanted(c, slowest || !spec->sampled, dur, ret, now);
+	why = wanted(c, slowest || !spec->sampled, dur, ret, now);
 	handle = f->handle;
-	if (spec->out && !ret && (keep || spec->new_ctx))
+	if (spec->out && !ret && (why || spec->new_ctx))
 		bpf_probe_read_user(&handle, sizeof(handle), (void *)f->out);
 	if (!ret && (spec->device || spec->new_ctx || spec->ctx))
 		select_device(th, f, tgid, handle);
-	if (keep)
-		record(c, th, f, handle, dur, ret, depth);
+	if (!why)
+		return 0;
+	if (has_stack(why))
+		stack = stack_of(ctx, th, depth, false, &urgent);
+	record(c, th, f, handle, dur, ret, depth, stack, urgent);
 	return 0;
 }

@@ -3,6 +3,8 @@
  * bpf2go; nothing is mirrored by hand. Times are CLOCK_MONOTONIC ns. */
 #pragma once
 
+#include "python_types.h"
+
 #define MAX_CALLS 256 /* rows: calls, then operations of the host; event.MaxCalls */
 #define NO_ROW MAX_CALLS /* an operation of the host that is not counted */
 #define MAX_DEPTH 8   /* traced calls of one thread in flight at once */
@@ -51,9 +53,30 @@ struct call_record {
 	u8 dir;
 	s16 gpu;
 	u8 _pad[6];
+	u64 stack;       /* hash of its stack_record; 0 is none */
 	u64 runnable_ns; /* of dur_ns, waiting for a CPU */
 	u64 blocked_ns;  /* of dur_ns, waiting for something else */
 	char comm[16];
+};
+
+#define MAX_NATIVE 128
+#define MAX_STACK (MAX_NATIVE + 1) /* the function, then return addresses */
+
+/* A stack that was not seen before. */
+struct stack_record {
+	u64 hash; /* of the addresses and the process */
+	u64 start_boottime; /* of the process; with pid it is unique */
+	u32 pid, tid;
+	u16 row; /* the call it was first seen at */
+	u8 entered; /* taken when the call began, not when it returned */
+	u8 _pad;
+	u16 natives, pythons;
+	/* Traced calls in flight return to the trampoline, which stands on the
+	 * stack in place of these addresses, the last one first (Linux 6.11 puts
+	 * them back itself). */
+	u64 trampoline, returns[MAX_DEPTH];
+	u64 ips[MAX_STACK]; /* innermost first */
+	struct py_frame py[PY_FRAMES]; /* the same; only those used are sent */
 };
 
 /* What one process did with one call since the cell was taken, and what user

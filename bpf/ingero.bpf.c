@@ -9,6 +9,8 @@
 #include "ledger.h"
 #include "device.h"
 #include "record.h"
+#include "python.h"
+#include "stack.h"
 #include "call.h"
 #include "host/operation.h"
 #include "host/reason.h"

@@ -26,6 +26,7 @@ struct pt_regs {
 };
 #define CALL_PUSHES 8 /* the call instruction leaves the return address on the stack */
 #define ARGUMENT_6(ctx) ((ctx)->r9)
+#define READ_RETURN(to, ctx) bpf_probe_read_user(to, sizeof(u64), (void *)(ctx)->sp)
 #define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
 #define SYSCALL_ARG1(regs) ((regs)->di)
 #define SYSCALL_ARG2(regs) ((regs)->si)
@@ -41,6 +42,7 @@ struct pt_regs {
 } __attribute__((preserve_access_index));
 #define CALL_PUSHES 0 /* the return address is in a register */
 #define ARGUMENT_6(ctx) (((struct user_pt_regs *)(ctx))->regs[5])
+#define READ_RETURN(to, ctx) (*(to) = ((struct user_pt_regs *)(ctx))->regs[30])
 #define SYSCALL_NUMBER(regs) ((s64)BPF_CORE_READ(regs, syscallno))
 #define SYSCALL_ARG1(regs) BPF_CORE_READ(regs, orig_x0)
 #define SYSCALL_ARG2(regs) BPF_CORE_READ(regs, user_regs.regs[1])
@@ -129,6 +131,15 @@ struct thread_struct {
 	} uw;
 #endif
 };
+struct xol_area {
+	unsigned long vaddr; /* where probed functions return to */
+};
+struct uprobes_state {
+	struct xol_area *xol_area;
+};
+struct mm_struct {
+	struct uprobes_state uprobes_state;
+};
 struct task_struct {
 	unsigned int __state, flags;
 	int on_cpu;
@@ -136,6 +147,7 @@ struct task_struct {
 	unsigned int in_memstall : 1; /* with CONFIG_PSI */
 	unsigned long jobctl, nvcsw, nivcsw;
 	struct css_set *cgroups;
+	struct mm_struct *mm;
 	struct files_struct *files;
 	int pid, tgid;
 	int exit_code;

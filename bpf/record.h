@@ -40,23 +40,31 @@ static __always_inline bool in_budget(u64 now)
 	return b->used++ < budget_per_slice;
 }
 
-static __always_inline bool wanted(struct cell *c, bool always, u64 dur, s32 ret, u64 now)
+enum why {
+	NOT_WANTED,
+	SAMPLED,
+	WANTED, /* for itself: rare, slow, failed */
+};
+
+static __always_inline enum why wanted(struct cell *c, bool always, u64 dur, s32 ret, u64 now)
 {
 	u32 skip = c->skip;
 
 	if (emitting == EMIT_NONE)
-		return false;
-	if (emitting == EMIT_ALL || always)
-		return true;
+		return NOT_WANTED;
+	if (always)
+		return WANTED;
 	if ((c->slow_ns && dur >= c->slow_ns) || ret)
-		return in_budget(now);
+		return emitting == EMIT_ALL || in_budget(now) ? WANTED : NOT_WANTED;
+	if (emitting == EMIT_ALL)
+		return SAMPLED;
 	if (skip && skip < c->stride) { /* a stride that shrank ends a long wait */
 		c->skip = skip - 1;
-		return false;
+		return NOT_WANTED;
 	}
 	if (c->stride)
 		c->skip = c->stride - 1;
-	return in_budget(now);
+	return in_budget(now) ? SAMPLED : NOT_WANTED;
 }
 
 static __always_inline struct call_record *begin_record(struct cell *c)
@@ -64,21 +72,23 @@ static __always_inline struct call_record *begin_record(struct cell *c)
 	struct call_record *r = bpf_ringbuf_reserve(&call_records, sizeof(*r), 0);
 
 	__sync_fetch_and_add(r ? &c->recorded : &c->lost, 1);
+	if (r)
+		r->stack = 0;
 	return r;
 }
 
-static __always_inline void end_record(struct call_record *r)
+static __always_inline void end_record(struct call_record *r, bool urgent)
 {
 	u64 unread = bpf_ringbuf_query(&call_records, BPF_RB_AVAIL_DATA);
 
 	/* The reader polls. When the ring fills it is woken, once in 64 KiB: a
 	 * wake-up costs more than all the rest. */
-	bpf_ringbuf_submit(r, unread > wake_bytes && (unread & 0xffff) < sizeof(*r) + BPF_RINGBUF_HDR_SZ ?
-				      BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	urgent |= unread > wake_bytes && (unread & 0xffff) < sizeof(*r) + BPF_RINGBUF_HDR_SZ;
+	bpf_ringbuf_submit(r, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void record(struct cell *c, struct thread *th, struct frame *f, u64 handle, u64 dur, s32 ret,
-				   u32 depth)
+				   u32 depth, u64 stack, bool urgent)
 {
 	struct call_record *r = begin_record(c);
 	u64 id = bpf_get_current_pid_tgid();
@@ -97,8 +107,9 @@ static __always_inline void record(struct cell *c, struct thread *th, struct fra
 	r->depth = depth;
 	r->dir = f->dir;
 	r->gpu = th->gpu;
+	r->stack = stack;
 	r->runnable_ns = th->runnable_ns - f->runnable_ns;
 	r->blocked_ns = th->blocked_ns - f->blocked_ns;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
-	end_record(r);
+	end_record(r, urgent);
 }

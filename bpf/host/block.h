@@ -141,7 +141,7 @@ static __always_inline void record_request(struct cell *c, struct request_state 
 	e->ret = error;
 	e->row = r->row;
 	__builtin_memcpy(e->comm, r->comm, sizeof(e->comm));
-	end_record(e);
+	end_record(e, false);
 }
 
 SEC("tp_btf/block_rq_complete")

@@ -121,6 +121,6 @@ int BPF_PROG(tcp_retransmit, struct sock *sk)
 	r->tid = o->tid;
 	r->row = row_tcp_retransmit;
 	__builtin_memcpy(r->comm, o->comm, sizeof(r->comm));
-	end_record(r);
+	end_record(r, false);
 	return 0;
 }

@@ -145,6 +145,9 @@ func chainText(c *query.Chain, col paint) string {
 		}
 		b.WriteString("\n")
 	}
+	if len(c.Stack) > 0 {
+		fmt.Fprintf(&b, "  Most of %s came from:\n%s\n", c.Symptom.Op, framesText(c.Stack))
+	}
 	fmt.Fprintf(&b, "  Root cause: %s\n", printable(c.Cause.Summary))
 	if c.Explained < 0.9 && c.Impact.BaselineRate != nil {
 		fmt.Fprintf(&b, "  Not explained: %.0f%% of what the job lacks\n", 100*(1-c.Explained))

@@ -22,6 +22,7 @@ type queryOptions struct {
 	pids, ops       string
 	limit           int
 	perProcess      bool
+	byStack         bool
 	json            bool
 	timeout         string
 	sql             string
@@ -41,6 +42,7 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 		Example: `  ingero query --since 1h30m
   ingero query --from 15:40 --to 15:45 --pid 4821,5032 --per-process
   ingero query --since 30m --op cudaMemcpy --json
+  ingero query --by-stack --op cudaMalloc
   ingero query "SELECT node, source, count(*) FROM events GROUP BY node, source"`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -50,7 +52,7 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				for _, name := range []string{"since", "from", "to", "pid", "op", "limit", "per-process"} {
+				for _, name := range []string{"since", "from", "to", "pid", "op", "limit", "per-process", "by-stack"} {
 					if cmd.Flags().Changed(name) {
 						return usagef("--%s does not go with SQL; use WHERE", name)
 					}
@@ -71,8 +73,9 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 	f.StringVar(&o.to, "to", "", "end, as --from (default: now)")
 	f.StringVarP(&o.pids, "pid", "p", "", "only these processes (comma-separated)")
 	f.StringVar(&o.ops, "op", "", "only these operations, such as cudaMemcpy (comma-separated)")
-	f.IntVar(&o.limit, "limit", 20, "show at most this many events; 0 shows none")
+	f.IntVar(&o.limit, "limit", 20, "show at most this many events or stacks; 0 shows none")
 	f.BoolVar(&o.perProcess, "per-process", false, "one row for each process and operation")
+	f.BoolVar(&o.byStack, "by-stack", false, "add up recorded calls by the place in the code that made them")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.timeout, "timeout", "30s", "stop SQL after this time")
 	return cmd
@@ -92,6 +95,9 @@ func runQuery(ctx context.Context, env *Env, o queryOptions) error {
 		if filter.From, filter.To, why, err = query.DefaultWindow(ctx, r, time.Now(), time.Hour); err != nil {
 			return err
 		}
+	}
+	if o.byStack {
+		return runByStack(ctx, env, r, filter, why, o)
 	}
 	a, err := query.Overview(ctx, r, query.OpsParams{Filter: filter, PerProcess: o.perProcess}, o.limit)
 	if err != nil {
@@ -114,6 +120,9 @@ func runQuery(ctx context.Context, env *Env, o queryOptions) error {
 func (o queryOptions) filter(now time.Time) (f store.Filter, err error) {
 	if f.From, f.To, err = query.ParseWindow(o.since, o.from, o.to, now); err != nil {
 		return f, usagef("%w", err)
+	}
+	if o.byStack && o.perProcess {
+		return f, usagef("--by-stack and --per-process exclude each other")
 	}
 	if o.limit < 0 {
 		return f, usagef("--limit %d: give a number that is not negative", o.limit)

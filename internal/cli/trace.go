@@ -33,6 +33,8 @@ type traceOptions struct {
 	db        string
 	maxDB     string
 	json      bool
+	stack     bool
+	samples   bool // have stacks as well
 	verbose   bool
 	debug     bool
 	duration  string
@@ -91,6 +93,8 @@ exit status becomes ours. Needs root.`,
 	f.StringVarP(&o.db, "db", "d", "", "database to record into (default $INGERO_DB, then ~/.ingero/ingero.db)")
 	f.StringVar(&o.maxDB, "max-db", "10g", "drop the oldest data above this size; 0 is unlimited")
 	f.BoolVar(&o.json, "json", false, "print one JSON object for each recorded call")
+	f.BoolVar(&o.stack, "stack", true, "take the call stacks of recorded calls")
+	f.BoolVar(&o.samples, "stack-samples", true, "also those of fast calls that are only samples")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
 	f.StringVar(&o.duration, "duration", "", "stop after this time, such as 60s or 1h30m")

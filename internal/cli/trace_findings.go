@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -100,7 +101,7 @@ func (a *analyst) judge(last bool) error {
 	for i := range w.Processes {
 		w.Processes[i].Node = a.t.plan.node
 	}
-	chains, _, err := query.Judge(context.Background(), w, recent{a.history, a.t.plan.node}, nil)
+	chains, _, err := query.Judge(context.Background(), w, recent{a.history, a.t.stacks, a.t.plan.node}, nil)
 	if err != nil {
 		return err
 	}
@@ -247,6 +248,7 @@ func storedChain(c query.Chain) store.Chain {
 // recent answers from memory what timelines are made of.
 type recent struct {
 	history *pipeline.History
+	stacks  *pipeline.Stacks
 	node    string
 }
 
@@ -263,4 +265,26 @@ func (r recent) Slowest(_ context.Context, f store.Filter, limit int) ([]store.S
 		out = append(out, store.Stored{Event: e, Node: r.node})
 	}
 	return out, nil
+}
+
+// StackTimes rests on the slowest event of each second.
+func (r recent) StackTimes(_ context.Context, f store.Filter) ([]store.StackTime, error) {
+	if len(f.PIDs) != 1 || len(f.Ops) != 1 {
+		return nil, nil
+	}
+	var sums []store.StackTime
+	for _, e := range r.history.Slowest(f.PIDs[0], f.Ops[0], f.From, f.To, math.MaxInt) {
+		k := slices.IndexFunc(sums, func(t store.StackTime) bool { return t.Stack == e.Stack })
+		if k < 0 {
+			k = len(sums)
+			sums = append(sums, store.StackTime{Op: e.Op, PID: e.PID, Stack: e.Stack})
+		}
+		sums[k].Add(&e)
+	}
+	store.SortStackTimes(sums)
+	return sums, nil
+}
+
+func (r recent) Stacks(_ context.Context, hashes []uint64) (map[uint64][]event.Frame, error) {
+	return r.stacks.Known(hashes), nil
 }

@@ -164,7 +164,7 @@ func (p *printer) Take(b *pipeline.Batch) error {
 
 func (p *printer) print(e *event.Event) error {
 	if p.t.plan.json {
-		return p.enc.Encode(query.EncodeEvent(*e, p.t.plan.node))
+		return p.enc.Encode(query.EncodeEvent(*e, p.t.plan.node, p.t.stacks.Frames(e.Stack)))
 	}
 	return printEvent(p.w, e)
 }

@@ -73,6 +73,12 @@ func (r *recorder) Take(b *pipeline.Batch) error {
 		r.writer.Books(b.Second, b.Ledger, b.Pairs)
 		r.writer.Drained(b.Second, b.Wall)
 	}
+	if b.Last {
+		r.t.stacks.Close() // the last ones get their names
+	}
+	for _, s := range r.t.stacks.Fresh() {
+		r.writer.Stack(*s)
+	}
 	r.incidents()
 	for _, s := range b.Snapshots {
 		r.writer.Snapshot(s)
@@ -122,8 +128,8 @@ func (r *recorder) describe(b *pipeline.Batch) {
 			return
 		}
 	}
-	if r.t.cost > 0 {
-		share := r.t.window.Overhead(r.t.cost)
+	if r.t.cost.Call > 0 {
+		share := r.t.window.Overhead(r.t.cost.Call, r.t.cost.Stack)
 		r.session.Overhead = &share
 	}
 	r.writer.Session(r.session)

@@ -25,13 +25,14 @@ type tracer struct {
 	probe    *probe.Probe
 	window   *pipeline.Window
 	analyst  *analyst
+	stacks   *pipeline.Stacks // nil if no stacks are taken
 	recorder *recorder
 	command  *command
 	found    discovery
 	waiting  map[int]bool // processes given by --pid that still live
 	stop     context.CancelFunc
 	began    time.Time
-	cost     time.Duration // what the probes add to a call on this machine
+	cost     probe.Cost // what the probes add to a call on this machine
 }
 
 // initialPIDs is the first PID namespace (PROC_PID_INIT_INO in the kernel's
@@ -64,7 +65,7 @@ func newTracer(env *Env, plan *tracePlan, st *status) (*tracer, error) {
 	}
 	var err error
 	if t.probe, err = probe.Load(probe.Config{
-		Calls: event.Calls, Emit: plan.emit, UID: plan.uid, RingBytes: ringBytes(plan.emit),
+		Calls: event.Calls, Emit: plan.emit, UID: plan.uid, RingBytes: ringBytes(plan.emit), Stacks: plan.stacks(),
 		NoIO: plan.noIO, NoTCP: plan.noTCP, NoNet: plan.noNet,
 	}); err != nil {
 		return nil, err
@@ -90,6 +91,9 @@ func ringBytes(e probe.Emit) int {
 
 // prepare attaches to everything that is there and opens the store.
 func (t *tracer) prepare() error {
+	if t.plan.stacks() != probe.StacksNone {
+		t.stacks = newStacks(t)
+	}
 	if err := t.found.attachKnown(t); err != nil {
 		return err
 	}
@@ -159,7 +163,11 @@ func (t *tracer) run(ctx context.Context) error {
 	}
 	out := newOutput(t)
 	t.analyst = newAnalyst(t)
-	sinks := []pipeline.Sink{t.window, t.analyst, out}
+	var sinks []pipeline.Sink
+	if t.stacks != nil {
+		sinks = append(sinks, t.stacks) // before those that ask it
+	}
+	sinks = append(sinks, t.window, t.analyst, out)
 	if t.recorder != nil {
 		sinks = append(sinks, t.recorder.queue)
 	}
@@ -190,6 +198,7 @@ func (t *tracer) missed() {
 		t.gap("%s of %v: %d nested too deep, %d without memory for the thread",
 			plural(int(m.TooDeep+m.NoThread), "call", "calls"), m.Op, m.TooDeep, m.NoThread)
 	}
+	t.lostStacks()
 }
 
 // quietSource waits for those who attach probes before all are detached, and
@@ -247,6 +256,7 @@ func (t *tracer) close() error {
 	if t.recorder != nil {
 		errs = append(errs, t.recorder.close())
 	}
+	t.stacks.Close()
 	if t.probe != nil {
 		errs = append(errs, t.probe.Close())
 	}

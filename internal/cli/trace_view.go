@@ -50,7 +50,7 @@ func (t *tracer) header(v pipeline.View) []string {
 		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
 		fmt.Sprintf("  Host probes: %d attached", t.probe.HostSites()),
-		fmt.Sprintf("  Cost: %s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost)), 100*t.window.Overhead(t.cost)), "")
+		fmt.Sprintf("  Cost: %s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost.Call)), 100*t.window.Overhead(t.cost.Call, t.cost.Stack)), "")
 }
 
 func plural(n int, one, many string) string {

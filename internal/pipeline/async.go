@@ -46,7 +46,7 @@ func (a *Async) Take(b *Batch) error {
 	c.Processes, c.Life, c.Calls = slices.Clone(b.Processes), slices.Clone(b.Life), slices.Clone(b.Calls)
 	c.Ledger, c.Pairs = slices.Clone(b.Ledger), slices.Clone(b.Pairs)
 	c.Snapshots, c.Steps, c.GPU = slices.Clone(b.Snapshots), slices.Clone(b.Steps), slices.Clone(b.GPU)
-	c.Events = nil
+	c.Events, c.Stacks = nil, nil // stacks are those of Stacks
 	if a.waiting+len(b.Events) > a.limit {
 		for i := range b.Events {
 			a.dropped[b.Events[i].Op]++

@@ -17,6 +17,8 @@ import (
 type Source interface {
 	// ReadCalls appends waiting events up to limit, and waits until deadline.
 	ReadCalls(events []event.Event, limit int, deadline time.Time) ([]event.Event, error)
+	// ReadStacks appends the stacks that no call read so far had.
+	ReadStacks(stacks []event.RawStack) ([]event.RawStack, error)
 	// ReadProcesses returns what happened to traced processes since last time.
 	ReadProcesses() ([]event.Life, error)
 	// Drain reports the exact counts since the last time.
@@ -37,7 +39,8 @@ type Source interface {
 // Batch is what happened since the last batch. Sinks must not keep it.
 type Batch struct {
 	Events    []event.Event
-	Processes []Process // new, changed or ended
+	Stacks    []event.RawStack // of these events, if they are new
+	Processes []Process        // new, changed or ended
 	Life      []event.Life
 	Second    int64          // unix; the second that Calls belong to
 	Wall      int64          // ns from the drain before to this one, which Ledger is of
@@ -137,10 +140,14 @@ func Run(ctx context.Context, cfg Config) error {
 // step makes one batch.
 func (l *loop) step(deadline time.Time) error {
 	var err error
-	l.batch = Batch{Events: l.batch.Events[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0],
+	l.batch = Batch{Events: l.batch.Events[:0], Stacks: l.batch.Stacks[:0], Processes: l.batch.Processes[:0], Calls: l.batch.Calls[:0],
 		Ledger: l.batch.Ledger[:0], Pairs: l.batch.Pairs[:0], Second: l.at,
 	}
 	if l.batch.Events, err = l.Source.ReadCalls(l.batch.Events, batchLimit, deadline); err != nil {
+		return err
+	}
+	// After the calls, so that none comes without its stack.
+	if l.batch.Stacks, err = l.Source.ReadStacks(l.batch.Stacks); err != nil {
 		return err
 	}
 	if l.batch.Life, err = l.Source.ReadProcesses(); err != nil {

@@ -49,6 +49,8 @@ func (s *script) ReadProcesses() ([]event.Life, error) {
 	return nil, nil
 }
 
+func (s *script) ReadStacks(stacks []event.RawStack) ([]event.RawStack, error) { return stacks, nil }
+
 func (s *script) Drain(f func(stats.Calls)) {
 	s.give(f, func(x *step) *[]stats.Calls { return &x.calls })
 }
@@ -331,7 +333,7 @@ func TestWindow(t *testing.T) {
 	if err := w.Take(&Batch{Ledger: []stats.Ledger{sleeper, caller}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.Overhead(time.Millisecond); got != 0.0023 {
+	if got := w.Overhead(time.Millisecond, 0); got != 0.0023 {
 		t.Errorf("overhead %g, want 0.0023", got)
 	}
 	// What has ended is kept as totals only.
@@ -339,7 +341,7 @@ func TestWindow(t *testing.T) {
 	if err := w.Take(&Batch{Processes: []Process{end}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.Overhead(time.Millisecond); got != 0.0023 || len(w.procs)+len(w.callers) > 0 {
+	if got := w.Overhead(time.Millisecond, 0); got != 0.0023 || len(w.procs)+len(w.callers) > 0 {
 		t.Errorf("overhead %g, want 0.0023; kept %v", got, w.procs)
 	}
 	v := w.View()

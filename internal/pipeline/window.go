@@ -178,18 +178,19 @@ type View struct {
 }
 
 // Overhead is the share of the time of the threads that make traced calls
-// that probes took, when each call costs so much.
-func (w *Window) Overhead(perCall time.Duration) float64 {
+// that probes took, when each call costs so much,
+// and each stack of a recorded one.
+func (w *Window) Overhead(perCall, perStack time.Duration) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	calls := 0.0
+	took := 0.0
 	for _, t := range w.total {
-		calls += float64(t.Hist.Count())
+		took += float64(t.Hist.Count())*float64(perCall) + float64(t.Recorded)*float64(perStack)
 	}
 	if w.fed == 0 {
 		return 0
 	}
-	return min(calls*float64(perCall)/w.fed, 1)
+	return min(took/w.fed, 1)
 }
 
 // View returns the state now.

@@ -40,6 +40,7 @@ type bpfCallRecord struct {
 	Dir        uint8
 	Gpu        int16
 	Pad        [6]uint8
+	Stack      uint64
 	RunnableNs uint64
 	BlockedNs  uint64
 	Comm       [16]int8
@@ -181,6 +182,33 @@ type bpfProcessRecord struct {
 	MemoryGroup   [64]int8
 }
 
+type bpfPyProcess struct {
+	_             structs.HostLayout
+	Interpreters  uint64
+	Flags         uint32
+	InterpNext    uint32
+	InterpThreads uint32
+	ThreadNext    uint32
+	ThreadId      uint32
+	ThreadFrame   uint32
+	CframeCurrent uint32
+	FrameBytes    uint32
+	FramePrevious uint32
+	FrameCode     uint32
+	FrameInstr    uint32
+	FrameOwner    uint32
+	OwnerC        uint32
+	FrameEntry    uint32
+	EntryMask     uint32
+	Pad           uint32
+}
+
+type bpfPyThread struct {
+	_     structs.HostLayout
+	State uint64
+	Stamp uint64
+}
+
 type bpfRequestState struct {
 	_       structs.HostLayout
 	StartNs uint64
@@ -222,6 +250,27 @@ type bpfRunqueue struct {
 	}
 }
 
+type bpfStackRecord struct {
+	_             structs.HostLayout
+	Hash          uint64
+	StartBoottime uint64
+	Pid           uint32
+	Tid           uint32
+	Row           uint16
+	Entered       uint8
+	Pad           uint8
+	Natives       uint16
+	Pythons       uint16
+	Trampoline    uint64
+	Returns       [8]uint64
+	Ips           [129]uint64
+	Py            [64]struct {
+		_     structs.HostLayout
+		Code  uint64
+		Instr uint64
+	}
+}
+
 type bpfState uint32
 
 const (
@@ -252,6 +301,7 @@ type bpfThread struct {
 		_          structs.HostLayout
 		Sp         uint64
 		Ip         uint64
+		Ret        uint64
 		StartNs    uint64
 		Bytes      uint64
 		Handle     uint64
@@ -319,12 +369,17 @@ const (
 	bpfMapMissedCalls         = "missed_calls"
 	bpfMapOwners              = "owners"
 	bpfMapProcessRecords      = "process_records"
+	bpfMapPyProcesses         = "py_processes"
+	bpfMapPyThreads           = "py_threads"
 	bpfMapRequests            = "requests"
 	bpfMapRivals              = "rivals"
 	bpfMapRunqueues           = "runqueues"
+	bpfMapStackRecords        = "stack_records"
+	bpfMapStackScratch        = "stack_scratch"
 	bpfMapTargets             = "targets"
 	bpfMapThieves             = "thieves"
 	bpfMapThreads             = "threads"
+	bpfMapToldStacks          = "told_stacks"
 	bpfMapWakers              = "wakers"
 	bpfProgBlockComplete      = "block_complete"
 	bpfProgBlockInsert        = "block_insert"
@@ -372,7 +427,11 @@ const (
 	bpfVarRowSchedWakeup      = "row_sched_wakeup"
 	bpfVarRowTcpRetransmit    = "row_tcp_retransmit"
 	bpfVarSpecs               = "specs"
+	bpfVarStackSamples        = "stack_samples"
+	bpfVarStacks              = "stacks"
+	bpfVarStacksLost          = "stacks_lost"
 	bpfVarSwitchTellsState    = "switch_tells_state"
+	bpfVarTaking              = "taking"
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
@@ -466,12 +525,17 @@ type bpfMapSpecs struct {
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
 	ProcessRecords *ebpf.MapSpec `ebpf:"process_records"`
+	PyProcesses    *ebpf.MapSpec `ebpf:"py_processes"`
+	PyThreads      *ebpf.MapSpec `ebpf:"py_threads"`
 	Requests       *ebpf.MapSpec `ebpf:"requests"`
 	Rivals         *ebpf.MapSpec `ebpf:"rivals"`
 	Runqueues      *ebpf.MapSpec `ebpf:"runqueues"`
+	StackRecords   *ebpf.MapSpec `ebpf:"stack_records"`
+	StackScratch   *ebpf.MapSpec `ebpf:"stack_scratch"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
 	Thieves        *ebpf.MapSpec `ebpf:"thieves"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
+	ToldStacks     *ebpf.MapSpec `ebpf:"told_stacks"`
 	Wakers         *ebpf.MapSpec `ebpf:"wakers"`
 }
 
@@ -503,7 +567,11 @@ type bpfVariableSpecs struct {
 	RowSchedWakeup      *ebpf.VariableSpec `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.VariableSpec `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
+	StackSamples        *ebpf.VariableSpec `ebpf:"stack_samples"`
+	Stacks              *ebpf.VariableSpec `ebpf:"stacks"`
+	StacksLost          *ebpf.VariableSpec `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
+	Taking              *ebpf.VariableSpec `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
@@ -547,12 +615,17 @@ type bpfMaps struct {
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
 	Owners         *ebpf.Map `ebpf:"owners"`
 	ProcessRecords *ebpf.Map `ebpf:"process_records"`
+	PyProcesses    *ebpf.Map `ebpf:"py_processes"`
+	PyThreads      *ebpf.Map `ebpf:"py_threads"`
 	Requests       *ebpf.Map `ebpf:"requests"`
 	Rivals         *ebpf.Map `ebpf:"rivals"`
 	Runqueues      *ebpf.Map `ebpf:"runqueues"`
+	StackRecords   *ebpf.Map `ebpf:"stack_records"`
+	StackScratch   *ebpf.Map `ebpf:"stack_scratch"`
 	Targets        *ebpf.Map `ebpf:"targets"`
 	Thieves        *ebpf.Map `ebpf:"thieves"`
 	Threads        *ebpf.Map `ebpf:"threads"`
+	ToldStacks     *ebpf.Map `ebpf:"told_stacks"`
 	Wakers         *ebpf.Map `ebpf:"wakers"`
 }
 
@@ -570,12 +643,17 @@ func (m *bpfMaps) Close() error {
 		m.MissedCalls,
 		m.Owners,
 		m.ProcessRecords,
+		m.PyProcesses,
+		m.PyThreads,
 		m.Requests,
 		m.Rivals,
 		m.Runqueues,
+		m.StackRecords,
+		m.StackScratch,
 		m.Targets,
 		m.Thieves,
 		m.Threads,
+		m.ToldStacks,
 		m.Wakers,
 	)
 }
@@ -608,7 +686,11 @@ type bpfVariables struct {
 	RowSchedWakeup      *ebpf.Variable `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.Variable `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
+	StackSamples        *ebpf.Variable `ebpf:"stack_samples"`
+	Stacks              *ebpf.Variable `ebpf:"stacks"`
+	StacksLost          *ebpf.Variable `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
+	Taking              *ebpf.Variable `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 
 	"ingero/internal/event"
 	"ingero/internal/proc"
@@ -29,11 +30,15 @@ var probedAt uintptr // its first instruction
 // the table, so nothing of it is ever reported.
 const costRow = event.MaxCalls - 1
 
+// Cost is what probes add to a call, and what taking its stack adds to one
+// that is recorded.
+type Cost struct{ Call, Stack time.Duration }
+
 // MeasureCost calls a function of our own with and without the probes and
 // returns what they add to a call. It takes a few milliseconds and must come
 // before anything is traced.
-func (p *Probe) MeasureCost() (time.Duration, error) {
-	done, cost := make(chan error), time.Duration(0)
+func (p *Probe) MeasureCost() (Cost, error) {
+	done, cost := make(chan error), Cost{}
 	go func() {
 		// The kernel keeps state of this thread: never unlocked, it ends here.
 		runtime.LockOSThread()
@@ -42,31 +47,38 @@ func (p *Probe) MeasureCost() (time.Duration, error) {
 		done <- err
 	}()
 	if err := <-done; err != nil {
-		return 0, fmt.Errorf("measure the cost of a probe: %w", err)
+		return Cost{}, fmt.Errorf("measure the cost of a probe: %w", err)
 	}
 	return cost, nil
 }
 
-func (p *Probe) measureCost() (time.Duration, error) {
+func (p *Probe) measureCost() (c Cost, err error) {
 	at, err := fileOffset(probedAt)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	ex, err := link.OpenExecutable("/proc/self/exe")
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	bare := perCall()
 	// Removed with all others at the end: removing takes longer than measuring.
 	if err := p.attachOne(proc.FileID{}, ex, proc.Site{Row: costRow, Symbol: "probed", Offset: at}); err != nil {
-		return 0, err
+		return c, err
 	}
 	// Its calls only: what the host does for us is nobody's business.
 	if err := p.objs.Targets.Put(uint32(os.Getpid()), uint8(2)); err != nil {
-		return 0, err
+		return c, err
+	}
+	if err := p.objs.Taking.Set(uint32(0)); err != nil {
+		return c, err
 	}
 	watched := perCall()
-	return max(watched-bare, 0), p.forget(uint32(os.Getpid()))
+	if err := p.objs.Taking.Set(uint32(1)); err != nil {
+		return c, err
+	}
+	c.Call, c.Stack = max(watched-bare, 0), max(perCall()-watched, 0)
+	return c, p.forget(uint32(os.Getpid()))
 }
 
 // perCall is the time of one call: the best of a few series, since whatever
@@ -98,16 +110,17 @@ func (p *Probe) forget(pid uint32) error {
 			errs = append(errs, p.objs.FreeCells.Put(nil, uint32(i)))
 		}
 	}
-	p.records.SetDeadline(time.Unix(0, 1))
-	for {
-		err := p.records.ReadInto(&p.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return errors.Join(errs...)
+	for _, ring := range []*ringbuf.Reader{p.records, p.stacks} {
+		ring.SetDeadline(time.Unix(0, 1))
+		var err error
+		for err == nil {
+			err = ring.ReadInto(&p.record)
 		}
-		if err != nil {
-			return errors.Join(append(errs, err)...)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			errs = append(errs, err)
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // fileOffset turns an address of this program into an offset in its file.

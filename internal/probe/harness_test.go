@@ -39,6 +39,7 @@ type session struct {
 	host   []stats.Calls           // operations of the host, by process
 	seen   []event.Event           // and their records
 	life   []event.Life
+	stacks []event.RawStack
 	stop   func()
 	done   chan struct{}
 }
@@ -87,6 +88,10 @@ func (s *session) once(wait time.Duration) int {
 	defer s.mu.Unlock()
 	events, err := s.ReadCalls(nil, 1<<16, time.Now().Add(wait))
 	life, err2 := s.ReadProcesses()
+	var err3 error
+	if s.stacks, err3 = s.ReadStacks(s.stacks); err3 != nil {
+		s.t.Error(err3)
+	}
 	if err != nil || err2 != nil {
 		s.t.Error(err, err2)
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	// Otherwise only processes given to Target, and their children.
 	UID      *uint32
 	Everyone bool
+	Stacks   Stacks
+	// StackBytes is the size of the ring of stacks, a power of two.
+	StackBytes int
 	// RingBytes is the size of the ring of call records, a power of two.
 	RingBytes int
 	// Single attaches one uprobe at a time, as kernels before 6.6 need.
@@ -56,6 +59,7 @@ type Probe struct {
 	kernel    *ebpf.Collection
 	clock     *Clock
 	records   *ringbuf.Reader
+	stacks    *ringbuf.Reader
 	life      *ringbuf.Reader
 	cells     []bpfCell
 	buckets   []bpfBucketRow
@@ -146,6 +150,9 @@ func (p *Probe) load(cfg Config) error {
 	if p.records, err = ringbuf.NewReader(p.objs.CallRecords); err != nil {
 		return fmt.Errorf("open the ring of call records: %w", err)
 	}
+	if p.stacks, err = ringbuf.NewReader(p.objs.StackRecords); err != nil {
+		return fmt.Errorf("open the ring of stacks: %w", err)
+	}
 	if p.life, err = ringbuf.NewReader(p.objs.ProcessRecords); err != nil {
 		return fmt.Errorf("open the ring of process records: %w", err)
 	}
@@ -177,6 +184,9 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		ring = 8 << 20
 	}
 	spec.Maps["call_records"].MaxEntries = ring
+	if cfg.StackBytes != 0 {
+		spec.Maps["stack_records"].MaxEntries = uint32(cfg.StackBytes)
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
@@ -190,6 +200,8 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		"enroll_uid":    uid,
 		"emitting":      uint32(cfg.Emit),
 		"wake_bytes":    ring / 4,
+		"stacks":        cfg.Stacks != StacksNone,
+		"stack_samples": cfg.Stacks == StacksOfAll,
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
 
@@ -256,11 +268,10 @@ func (p *Probe) Close() error {
 		errs = append(errs, f())
 	}
 	p.cells, p.buckets, p.ledger = nil, nil, nil
-	if p.records != nil {
-		errs = append(errs, p.records.Close())
-	}
-	if p.life != nil {
-		errs = append(errs, p.life.Close())
+	for _, ring := range []*ringbuf.Reader{p.records, p.stacks, p.life} {
+		if ring != nil {
+			errs = append(errs, ring.Close())
+		}
 	}
 	errs = append(errs, p.objs.Close(), p.objs.CallEnter.Close(), p.objs.CallExit.Close(), p.objs.LookAtThreads.Close())
 	if p.kernel != nil {

@@ -462,7 +462,7 @@ func FuzzDecode(f *testing.F) {
 // The cost is that of this machine, and measuring it leaves nothing behind.
 func TestMeasureCost(t *testing.T) {
 	bpftest.NeedBPF(t)
-	p, err := Load(Config{Calls: event.Calls, Everyone: true, Emit: EmitAll})
+	p, err := Load(Config{Calls: event.Calls, Everyone: true, Emit: EmitAll, Stacks: StacksOfAll})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,12 +478,15 @@ func TestMeasureCost(t *testing.T) {
 	if e, err := p.ReadCalls(nil, 1, time.Now()); err != nil || len(e) > 0 {
 		t.Errorf("records left behind: %v, %v", e, err)
 	}
+	if s, err := p.ReadStacks(nil); err != nil || len(s) > 0 {
+		t.Errorf("stacks left behind: %v, %v", s, err)
+	}
 	p.Drain(func(c stats.Calls) { t.Errorf("counts left behind: %+v", c) })
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%v a call, measured in %v", cost, took)
-	if cost < 100*time.Nanosecond || cost > 100*time.Microsecond {
-		t.Errorf("%v a call", cost)
+	if c := cost.Call; c < 100*time.Nanosecond || c > 100*time.Microsecond {
+		t.Errorf("%v a call", c)
 	}
 }

@@ -49,7 +49,7 @@ func (p *Probe) decode(raw []byte) (event.Event, error) {
 	e := event.Event{
 		Start: p.clock.Unix(r.StartNs), Dur: int64(r.DurNs), PID: r.Pid, TID: r.Tid,
 		Op: p.rows[r.Row], Depth: r.Depth, Dir: event.Direction(r.Dir), GPU: r.Gpu, Ret: r.Ret,
-		Bytes: r.Bytes, Handle: r.Handle, Cgroup: r.Cgroup, Comm: p.comm(&r.Comm), Rank: event.NoRank,
+		Bytes: r.Bytes, Handle: r.Handle, Stack: r.Stack, Cgroup: r.Cgroup, Comm: p.comm(&r.Comm), Rank: event.NoRank,
 		Runnable: int64(r.RunnableNs), Blocked: int64(r.BlockedNs),
 	}
 	if c := e.Op.Class(); !e.Op.IsCall() && c != event.Gap {

@@ -46,7 +46,12 @@ func python(t *testing.T, program string, before ...string) *script {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("needs python3")
 	}
-	args := append(before, "python3", "-c", scriptPrologue+program)
+	return start(t, append(before, "python3", "-c", scriptPrologue+program)...)
+}
+
+// start starts a program that prints lines and waits to be told to go on.
+func start(t *testing.T, args ...string) *script {
+	t.Helper()
 	p := &script{Cmd: exec.CommandContext(t.Context(), args[0], args[1:]...), t: t}
 	p.Stderr, p.Dir = os.Stderr, t.TempDir()
 	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // its children end with it

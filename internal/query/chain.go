@@ -126,7 +126,10 @@ func newChain(ctx context.Context, s Moments, f rule.Finding) (Chain, error) {
 	}
 	c.Evidence = evidence(f)
 	var err error
-	c.Timeline, err = timeline(ctx, s, f)
+	if c.Timeline, err = timeline(ctx, s, f); err != nil {
+		return c, err
+	}
+	c.Stack, err = worstStack(ctx, s, f)
 	return c, err
 }
 

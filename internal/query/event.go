@@ -29,23 +29,12 @@ type EventJSON struct {
 	Rank      *int32    `json:"rank"` // null: not known
 }
 
-// Frame is one level of a call stack: a native address with what is known of
-// it, or a Python line.
-type Frame struct {
-	IP     string `json:"ip"`
-	Symbol string `json:"symbol,omitempty"`
-	File   string `json:"file,omitempty"`
-	PyFile string `json:"py_file,omitempty"`
-	PyFunc string `json:"py_func,omitempty"`
-	PyLine int    `json:"py_line,omitempty"`
-}
-
 // EncodeEvent turns an event of a node into its JSON form.
-func EncodeEvent(e event.Event, node string, stack ...Frame) EventJSON {
+func EncodeEvent(e event.Event, node string, stack []event.Frame) EventJSON {
 	j := EventJSON{
 		Timestamp: time.Unix(0, e.Start).UTC(), PID: e.PID, TID: e.TID, Comm: e.Comm,
 		Source: e.Op.Source().String(), Op: e.Op.String(), Duration: e.Dur, Text: ShortDuration(e.Dur),
-		Bytes: e.Bytes, Handle: "0x" + strconv.FormatUint(e.Handle, 16), Ret: e.Ret, Stack: stack, Node: node,
+		Bytes: e.Bytes, Handle: "0x" + strconv.FormatUint(e.Handle, 16), Ret: e.Ret, Stack: encodeFrames(stack), Node: node,
 	}
 	if e.Rank.Rank >= 0 {
 		j.Rank = &e.Rank.Rank

@@ -16,6 +16,7 @@ type Moments interface {
 	Snapshots(ctx context.Context, f store.Filter) ([]event.Snapshot, error)
 	// Slowest returns the events of the window that took longest, at most limit.
 	Slowest(ctx context.Context, f store.Filter, limit int) ([]store.Stored, error)
+	StackSource
 }
 
 // Judge applies the rules to a window and tells the findings as chains.

@@ -89,9 +89,19 @@ func Events(ctx context.Context, s Source, p EventsParams) ([]EventJSON, error) 
 	if err != nil {
 		return nil, err
 	}
+	var hashes []uint64
+	for i := range stored {
+		if h := stored[i].Stack; h != 0 {
+			hashes = append(hashes, h)
+		}
+	}
+	stacks, err := s.Stacks(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]EventJSON, len(stored))
 	for i := range stored {
-		out[i] = EncodeEvent(stored[i].Event, stored[i].Node)
+		out[i] = EncodeEvent(stored[i].Event, stored[i].Node, stacks[stored[i].Stack])
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"ingero/internal/event"
 	"ingero/internal/store"
 )
 
@@ -15,6 +16,8 @@ type Source interface {
 	Totals(ctx context.Context, f store.Filter, perProcess bool) (*store.Totals, error)
 	// Events returns the newest events, at most limit, the newest last.
 	Events(ctx context.Context, f store.Filter, limit int) ([]store.Stored, error)
+	// Stacks returns the frames of stacks, innermost first.
+	Stacks(ctx context.Context, hashes []uint64) (map[uint64][]event.Frame, error)
 	// Coverage says how well the window was watched.
 	Coverage(ctx context.Context, f store.Filter) (*store.Coverage, error)
 }

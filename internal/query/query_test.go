@@ -107,10 +107,10 @@ func TestEventJSON(t *testing.T) {
 			t.Errorf("got %s, %v\nwant %s", got, err, want)
 		}
 	}
-	check(EncodeEvent(e, "n"), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"driver","op":"cuLaunchKernel","duration_ns":10900,"duration":"11us","bytes":0,"handle":"0x7f00","ret_code":2,"running_ns":6000,"runnable_ns":900,"blocked_ns":4000,"node":"n","rank":null}`)
+	check(EncodeEvent(e, "n", nil), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"driver","op":"cuLaunchKernel","duration_ns":10900,"duration":"11us","bytes":0,"handle":"0x7f00","ret_code":2,"running_ns":6000,"runnable_ns":900,"blocked_ns":4000,"node":"n","rank":null}`)
 	e.Runnable, e.Blocked = -1, -1 // not measured
 	e.Rank.Rank, e.Op, e.Bytes = 3, event.MakeOp(event.CUDA, 1), 4096
-	check(EncodeEvent(e, "", Frame{IP: "0x0", PyFile: "train.py", PyFunc: "main", PyLine: 13}), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"cuda","op":"cudaMalloc","duration_ns":10900,"duration":"11us","bytes":4096,"handle":"0x7f00","ret_code":2,"stack":[{"ip":"0x0","py_file":"train.py","py_func":"main","py_line":13}],"node":"","rank":3}`)
+	check(EncodeEvent(e, "", []event.Frame{{PyFile: "train.py", PyFunc: "main", PyLine: 13}}), `{"timestamp":"2026-01-01T00:00:00.000000001Z","pid":7,"tid":8,"comm":"a\"b","source":"cuda","op":"cudaMalloc","duration_ns":10900,"duration":"11us","bytes":4096,"handle":"0x7f00","ret_code":2,"stack":[{"ip":"0x0","py_file":"train.py","py_func":"main","py_line":13}],"node":"","rank":3}`)
 }
 
 // fake is a Source without a database.
@@ -125,9 +125,12 @@ func (f *fake) Totals(context.Context, store.Filter, bool) (*store.Totals, error
 	return &f.totals, nil
 }
 func (f *fake) Events(context.Context, store.Filter, int) ([]store.Stored, error) { return nil, nil }
-func (f *fake) Coverage(context.Context, store.Filter) (*store.Coverage, error)   { return &f.cover, nil }
-func (f *fake) Span(context.Context) (int64, int64, error)                        { return f.oldest, f.newest, nil }
-func (f *fake) Sessions(context.Context) ([]store.SessionRow, error)              { return f.sessions, nil }
+func (f *fake) Stacks(context.Context, []uint64) (map[uint64][]event.Frame, error) {
+	return nil, nil
+}
+func (f *fake) Coverage(context.Context, store.Filter) (*store.Coverage, error) { return &f.cover, nil }
+func (f *fake) Span(context.Context) (int64, int64, error)                      { return f.oldest, f.newest, nil }
+func (f *fake) Sessions(context.Context) ([]store.SessionRow, error)            { return f.sessions, nil }
 
 func TestOpsAddUp(t *testing.T) {
 	row := func(code uint8, n int, lost uint64) store.Total {

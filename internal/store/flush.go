@@ -40,7 +40,7 @@ func (w *Writer) Flush() error {
 
 // idle reports whether nothing but events may be pending.
 func (w *Writer) idle() bool {
-	return len(w.stats)+len(w.ledger)+len(w.waits)+len(w.snapshots)+len(w.gpus)+len(w.chains)+len(w.places)+len(w.drains) == 0
+	return len(w.stats)+len(w.ledger)+len(w.waits)+len(w.snapshots)+len(w.gpus)+len(w.chains)+len(w.places)+len(w.stacks)+len(w.drains) == 0
 }
 
 func (w *Writer) anyProcess() bool {
@@ -100,6 +100,9 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err := w.writePlaces(ctx); err != nil {
 		return err
 	}
+	if err := w.writeStacks(ctx); err != nil {
+		return err
+	}
 	incidents, err := w.writeChains(ctx)
 	if err != nil {
 		return err
@@ -139,6 +142,7 @@ func (w *Writer) committed(bytes int64, ids map[processKey]int64, newest int64, 
 	}
 	clear(w.stats)
 	clear(w.places)
+	clear(w.stacks)
 	clear(w.drains)
 	clear(w.threads)
 	clear(w.ledger)

@@ -33,7 +33,7 @@ func space(size int64) int64 { return (size/pageRoom + 1) * pageSize }
 // are used again. It returns the space of all chunks after the flush.
 func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 	bytes := w.chunkBytes
-	added := int64(len(w.stats)+len(w.snapshots)+len(w.gpus))*rowBytes + w.booksRows()*bookBytes
+	added := int64(len(w.stats)+len(w.snapshots)+len(w.gpus))*rowBytes + w.booksRows()*bookBytes + w.stackBytes()
 	for _, c := range w.chains {
 		added += int64(len(c.Detail)+len(c.Explanation)+len(c.Timeline)) + rowBytes
 	}
@@ -167,6 +167,11 @@ func (w *Writer) dropStats(ctx context.Context) (freed int64, err error) {
 			if _, err := w.exec(ctx, "DELETE FROM threads WHERE seen <= ?", minute); err != nil {
 				return 0, err
 			}
+			n, err := w.dropStacks(ctx, minute+60)
+			if err != nil {
+				return 0, err
+			}
+			freed += n
 		}
 		return freed, nil
 	}

@@ -146,6 +146,7 @@ var schemaNotes = []struct{ key, value string }{
 	{"waits_note", "who cost whom time: wakers of a thread (tid not 0), thieves of the CPU (runnable) and rivals on a disk; 'waits_view' has the names"},
 	{"incidents_note", "causal_chains: started_at to ended_at (0 while it goes on), lost_ns and share of the feeders' time; detail is the chain as in 'explain --json'"},
 	{"gpu_note", "gpu_samples and system_snapshots: NULL is not known; psi_* is percent of the time since the snapshot before in which some task waited"},
+	{"stack_note", "stack_traces: hash is events.stack_hash; frames, innermost first: i address, s symbol, f file, pf, pfn and pl file, function and line of Python"},
 	{"example_query", "SELECT e.id, s.name AS source, o.name AS op, e.duration/1000 AS dur_us, e.pid FROM events e JOIN sources s ON e.source = s.id JOIN ops o ON e.source = o.source_id AND e.op = o.op_id ORDER BY e.timestamp DESC LIMIT 20"},
 }
 

@@ -74,6 +74,7 @@ type Writer struct {
 	waits     map[waitKey]waitSum
 	threads   map[threadKey]*threadState // whose names are not stored yet
 	chains    map[string]Chain
+	stacks    map[uint64]event.Stack
 	places    map[placeKey]Place
 	drains    map[int64]int64 // ns, by second
 	session   Session
@@ -154,7 +155,7 @@ func Create(path string, opts Options) (*Writer, error) {
 		stats: map[cell]*stats.Calls{}, processes: map[processKey]*processState{}, dirty: map[int64]bool{},
 		byPID: map[uint32][]*processState{}, ledger: map[ledgerKey]*stats.Ledger{}, waits: map[waitKey]waitSum{},
 		threads: map[threadKey]*threadState{}, chains: map[string]Chain{}, maxChains: mostChains,
-		places: map[placeKey]Place{}, drains: map[int64]int64{},
+		places: map[placeKey]Place{}, stacks: map[uint64]event.Stack{}, drains: map[int64]int64{},
 	}
 	if err := w.start(made); err != nil {
 		w.abandon()

@@ -43,6 +43,10 @@ var modes = []struct {
 	{"trace --record-all", func(b *bench) (func() error, error) {
 		return b.agent("--record-all", "--db", filepath.Join(b.dir, "all.db"))
 	}},
+	// The same without stacks: what is between the two is the price of one.
+	{"… --stack=false", func(b *bench) (func() error, error) {
+		return b.agent("--record-all", "--stack=false", "--db", filepath.Join(b.dir, "bare.db"))
+	}},
 }
 
 func main() {
@@ -252,8 +256,21 @@ func (b *bench) print() {
 		}
 		fmt.Println()
 	}
+	for _, f := range functions {
+		fmt.Printf("stack of a recorded %s: %.3f µs, %.2f of an empty pair\n", f,
+			b.difference(modes[4].name+f, modes[5].name+f)/1000, b.difference(modes[4].name+f, modes[5].name+f)/median(b.ns[modes[1].name+f], same))
+	}
 	fmt.Printf("driver stub / push %%rbp, both traced: %.2f\n", b.ratio(modes[3].name+functions[0], modes[3].name+functions[1]))
 	fmt.Printf("median of %d rounds of %d calls; ratio is to the empty pair, round by round\n", len(b.ns[modes[0].name+functions[0]]), b.count)
+}
+
+// difference is what one series takes more than another, pair by pair.
+func (b *bench) difference(x, y string) float64 {
+	var all []float64
+	for i := range b.ns[x] {
+		all = append(all, b.ns[x][i]-b.ns[y][i])
+	}
+	return median(all, func(d float64) float64 { return d })
 }
 
 // ratio compares two series pair by pair, so that a slow moment of the
