@@ -17,7 +17,8 @@ import (
 	"ingero/test/workload"
 )
 
-// pythons returns the interpreters to test with, by version: those in PATH,
+// pythons returns the interpreters to test with, by version, free-threaded
+// ones with a t behind it: those in PATH,
 // pyenv's, and those named by INGERO_TEST_PYTHONS, of which "dir!path" is run
 // in the root directory dir.
 func pythons(t *testing.T) map[string]string {
@@ -30,7 +31,7 @@ func pythons(t *testing.T) map[string]string {
 		paths = append(paths, more...)
 	}
 	for _, p := range paths {
-		cmd := command(p, "-c", "import sys, ctypes; print('%d.%d.%d' % sys.version_info[:3])")
+		cmd := command(p, "-c", "import sys, ctypes; print('%d.%d.%d' % sys.version_info[:3] + sys.abiflags)")
 		out, err := cmd.Output()
 		v := strings.TrimSpace(string(out))
 		if err != nil || found[v] != "" || slices.Contains([]string{"3.6", "3.7", "3.8", "3.9"}, v[:min(3, len(v)-2)]) {

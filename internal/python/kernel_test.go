@@ -140,6 +140,7 @@ func everyLine(t *testing.T, coll *ebpf.Collection, version, path string) {
 		t.Fatal(err)
 	}
 	defer ps.Remove(pid)
+	version = strings.TrimRight(version, "t")
 	if v.Micro < 0 {
 		v.Micro = 0
 		version = version[:strings.LastIndex(version, ".")] + ".0"
