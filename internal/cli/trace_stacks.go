@@ -4,7 +4,6 @@ import (
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/probe"
-	"ingero/internal/proc"
 	"ingero/internal/query"
 )
 
@@ -21,7 +20,7 @@ func (p *tracePlan) stacks() probe.Stacks {
 
 // newStacks starts what turns addresses into names.
 func newStacks(t *tracer) *pipeline.Stacks {
-	cfg := pipeline.StacksConfig{Resolve: new(proc.Addresses).Resolve, Forget: t.probe.ForgetStack, Keep: t.plan.record}
+	cfg := pipeline.StacksConfig{Resolve: t.pythons.resolve, Forget: t.probe.ForgetStack, Keep: t.plan.record}
 	if t.plan.debug {
 		cfg.Told = func(s *event.Stack) {
 			for _, line := range query.StackLines(s) {
