@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -19,30 +20,32 @@ type pythons struct {
 	names     python.Processes
 
 	mu     sync.Mutex
-	looked map[int]bool
-	ended  []int // still have names, for stacks that are on their way
+	looked map[int]bool // true: runs Python
+	ended  []int        // still have names, for stacks that are on their way
 }
 
 const endedKept = 64
 
-// look finds out whether a process runs Python; again, also if that is known.
-func (p *pythons) look(pid int, again bool) {
+// look finds out whether a process runs Python. That is asked again when it
+// is known to run another program, and when it calls CUDA while we think that
+// it does not: at its start its libraries are not there yet.
+func (p *pythons) look(pid int, why event.LifeKind) {
 	p.mu.Lock()
-	known := p.looked[pid]
+	defer p.mu.Unlock()
+	runs, known := p.looked[pid]
+	if known && (why == 0 || why == event.Found && runs) {
+		return
+	}
 	if p.looked == nil {
 		p.looked = map[int]bool{}
 	}
-	p.looked[pid] = true
-	p.mu.Unlock()
-	if known && !again {
-		return
-	}
 	walk, version, err := p.names.Add(pid)
+	p.looked[pid] = err == nil
 	switch {
 	case err == nil:
 		p.t.status.debugf("process %d runs CPython %v", pid, version)
 		err = p.t.probe.SetPython(pid, walk)
-	case errors.Is(err, python.ErrNone) || errors.Is(err, proc.ErrGone):
+	case errors.Is(err, python.ErrNone) || errors.Is(err, fs.ErrNotExist):
 		err = p.t.probe.ForgetPython(pid)
 	}
 	if err != nil {
@@ -53,7 +56,7 @@ func (p *pythons) look(pid int, again bool) {
 // lookForPython looks at a process for the first time.
 func (t *tracer) lookForPython(pid int) {
 	if t.pythons != nil {
-		t.pythons.look(pid, false)
+		t.pythons.look(pid, 0)
 	}
 }
 
@@ -61,12 +64,10 @@ func (t *tracer) lookForPython(pid int) {
 func (p *pythons) Take(b *pipeline.Batch) error {
 	for _, l := range b.Life {
 		switch l.Kind {
-		case event.Found:
-			p.look(int(l.PID), false)
-		case event.Exec:
-			p.look(int(l.PID), true)
+		case event.Found, event.Exec:
+			p.look(int(l.PID), l.Kind)
 		case event.Fork:
-			p.look(int(l.Other), true)
+			p.look(int(l.Other), l.Kind)
 		case event.Exit:
 			if err := p.end(int(l.PID)); err != nil {
 				return err
