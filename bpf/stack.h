@@ -103,15 +103,16 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct frame *f = &th->frames[at & (MAX_DEPTH - 1)];
 	struct stack_record *s = bpf_task_storage_get(&stack_scratch, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	u64 process, hash, size;
-	u32 i;
+	u64 process, hash;
+	u32 i, pythons;
 
 	if (!s) {
 		__sync_fetch_and_add(&stacks_lost, 1);
 		return 0;
 	}
 	s->natives = native_stack(ctx, &s->ips[1]) + 1;
-	s->pythons = python_stack(task, s->py);
+	pythons = python_stack(task, s->py);
+	s->pythons = pythons = pythons < PY_FRAMES ? pythons : PY_FRAMES;
 	s->ips[0] = f->ip;
 	if (entered || s->natives < 2) {
 		s->ips[1] = f->ret; /* in place of the function itself */
@@ -130,11 +131,8 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 	s->row = f->row;
 	s->entered = entered;
 	s->trampoline = trampoline_of(task);
-	size = s->pythons;
-	if (size > PY_FRAMES)
-		size = PY_FRAMES;
-	size = offsetof(struct stack_record, py) + size * sizeof(struct py_frame);
-	if (bpf_ringbuf_output(&stack_records, s, size, BPF_RB_NO_WAKEUP)) {
+	if (bpf_ringbuf_output(&stack_records, s, offsetof(struct stack_record, py) + pythons * sizeof(struct py_frame),
+			       BPF_RB_NO_WAKEUP)) {
 		__sync_fetch_and_add(&stacks_lost, 1);
 		return hash;
 	}

@@ -42,7 +42,7 @@ type StacksConfig struct {
 
 const (
 	stacksQueued = 1 << 14 // raw stacks that may wait
-	stacksKept   = 1 << 15 // of a generation
+	stacksKept   = 1 << 13 // of a generation; a stack takes some KB
 )
 
 // NewStacks starts the goroutine.

@@ -48,24 +48,33 @@ const (
 
 // Resolve returns one frame for each address, with file and offset in it.
 func (a *Addresses) Resolve(s event.RawStack) []event.Frame {
-	m := a.mapOf(processID{s.PID, s.StartBoot})
+	id := processID{s.PID, s.StartBoot}
+	m := a.mapOf(id)
+	found, complete := m.findAll(s.IPs)
+	if !complete && time.Since(m.read) > rereadAfter {
+		a.reread(id, m)
+		found, _ = m.findAll(s.IPs) // the others may be from something newer, too
+	}
 	out := make([]event.Frame, len(s.IPs))
 	for i, ip := range s.IPs {
 		out[i].IP = ip
-		at := ip
-		if i > 0 {
-			at-- // a return address may be the end of its function
-		}
-		c := m.find(at)
-		if c == nil && time.Since(m.read) > rereadAfter {
-			a.reread(processID{s.PID, s.StartBoot}, m)
-			c = m.find(at)
-		}
-		if c != nil {
+		if c := found[i]; c != nil {
 			out[i].File = fmt.Sprintf("%s+%#x", c.name, ip-c.start+c.offset)
 		}
 	}
 	return out
+}
+
+func (m *codeMap) findAll(ips []uint64) (found []*code, complete bool) {
+	complete = true
+	for i, ip := range ips {
+		if i > 0 {
+			ip-- // a return address may be the end of its function
+		}
+		c := m.find(ip)
+		found, complete = append(found, c), complete && c != nil
+	}
+	return found, complete
 }
 
 func (a *Addresses) mapOf(id processID) *codeMap {

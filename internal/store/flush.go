@@ -94,14 +94,10 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := w.writeMachine(ctx); err != nil {
-		return err
-	}
-	if err := w.writePlaces(ctx); err != nil {
-		return err
-	}
-	if err := w.writeStacks(ctx); err != nil {
-		return err
+	for _, more := range []func(context.Context) error{w.writeMachine, w.writePlaces, w.writeStacks} {
+		if err := more(ctx); err != nil {
+			return err
+		}
 	}
 	incidents, err := w.writeChains(ctx)
 	if err != nil {

@@ -74,8 +74,8 @@ func hex(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }
 // process that lived after it may have had them. It returns about how many
 // bytes that freed.
 func (w *Writer) dropStacks(ctx context.Context, before int64) (freed int64, err error) {
-	const old = ` FROM stack_traces AS s WHERE s.seen_at < ?1 AND NOT EXISTS (SELECT 1 FROM processes p
-		WHERE p.pid = s.pid AND (p.ended = 0 OR p.ended >= ?1 * 1000000000))`
+	const old = ` FROM stack_traces WHERE seen_at < ?1 AND pid NOT IN
+		(SELECT pid FROM processes WHERE ended = 0 OR ended >= ?1 * 1000000000)`
 	var n sql.NullInt64
 	read, err := w.prepare(ctx, "SELECT sum(length(frames) + length(ips))"+old)
 	if err != nil {

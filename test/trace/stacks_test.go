@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -157,15 +156,20 @@ func TestStacksOfShortLives(t *testing.T) {
 		b.workload("--steps", "1", "--launches", "1", "--kernel-ns", "100", "--cold-start-ms", "40")
 	}
 	a.stop()
-	all := calls(t, a.stdout.Bytes())
-	pids := map[uint32]bool{}
-	for i := range all {
-		pids[all[i].PID] = true
-		if !all[i].reaches(t, filepath.Base(b.sim("workload"))) {
-			break
+	pids, nameless := map[uint32]bool{}, map[uint32]bool{}
+	for _, e := range calls(t, a.stdout.Bytes()) {
+		pids[e.PID] = true
+		if len(e.Stack) < 3 {
+			t.Errorf("%s of %d: stack %+v", e.Op, e.PID, e.Stack)
+		}
+		for _, f := range e.Stack[:max(len(e.Stack)-1, 0)] {
+			if f.File == "" {
+				nameless[e.PID] = true
+			}
 		}
 	}
-	if len(pids) != lives {
-		t.Errorf("%d processes, want %d", len(pids), lives)
+	// On a busy machine we may be late for some.
+	if len(pids) != lives || len(nameless) > lives/4 {
+		t.Errorf("%d processes, want %d; %d have addresses without names", len(pids), lives, len(nameless))
 	}
 }
