@@ -1,6 +1,7 @@
 package python
 
 import (
+	"slices"
 	"strings"
 
 	"ingero/internal/event"
@@ -9,9 +10,17 @@ import (
 // Interleave puts Python frames among the native ones, innermost first: in
 // place of each run of the interpreter's main loop come the frames that it
 // ran. raw are the same frames as python, as the kernel saw them. Frames for
-// which no run is left, where native frames are missing, come last.
+// which no run is left, where native frames are missing, come last. If no run
+// is known by its name all come where the interpreter is first seen.
 func Interleave(native []event.Frame, raw []RawFrame, python []event.Frame) []event.Frame {
 	all := make([]event.Frame, 0, len(native)+len(python))
+	if !slices.ContainsFunc(native, func(f event.Frame) bool { return runs(f.Symbol) }) {
+		at := slices.IndexFunc(native, inInterpreter)
+		if at < 0 {
+			at = len(native)
+		}
+		return append(append(append(all, native[:at]...), python...), native[at:]...)
+	}
 	next, part := 0, false
 	for _, f := range native {
 		if part && !isPart(f.Symbol) {
@@ -40,3 +49,9 @@ func runs(symbol string) bool {
 }
 
 func isPart(symbol string) bool { return strings.HasPrefix(symbol, "_TAIL_CALL_") }
+
+// inInterpreter goes by the name of the file, behind which may be an offset.
+func inInterpreter(f event.Frame) bool {
+	name, _, _ := strings.Cut(f.File, "+")
+	return interpreter.MatchString(name)
+}

@@ -15,13 +15,14 @@ func TestInterleave(t *testing.T) {
 		{"launch ffi part loop main", "f <module>*", "launch ffi f <module> main"},
 		{"launch", "f <module>*", "launch f <module>"},
 		{"launch loop main", "", "launch loop main"},
+		{"launch ffi python3.11+0x50 python3.11+0x60", "f <module>*", "launch ffi f <module> python3.11 python3.11"},
 		{"launch loop main", "f g", "launch f g main"},
 		{"launch loop loop main", "f*", "launch f loop main"},
 	} {
 		var native, python []event.Frame
 		var raw []RawFrame
 		for n := range strings.FieldsSeq(test.native) {
-			native = append(native, event.Frame{Symbol: long.Replace(n)})
+			native = append(native, event.Frame{Symbol: long.Replace(n), File: n})
 		}
 		for p := range strings.FieldsSeq(test.python) {
 			name, star := strings.CutSuffix(p, "*")
