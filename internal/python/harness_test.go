@@ -18,9 +18,9 @@ import (
 )
 
 // pythons returns the interpreters to test with, by version, free-threaded
-// ones with a t behind it: those in PATH,
-// pyenv's, and those named by INGERO_TEST_PYTHONS, of which "dir!path" is run
-// in the root directory dir.
+// ones with a t behind it: the system's, pyenv's, and those that
+// INGERO_TEST_PYTHONS names, of which "dir!path" is run in the root directory
+// dir.
 func pythons(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
