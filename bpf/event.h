@@ -3,6 +3,8 @@
  * bpf2go; nothing is mirrored by hand. Times are CLOCK_MONOTONIC ns. */
 #pragma once
 
+#include "python_types.h"
+
 #define MAX_CALLS 256 /* rows: calls, then operations of the host; event.MaxCalls */
 #define NO_ROW MAX_CALLS /* an operation of the host that is not counted */
 #define MAX_DEPTH 8   /* traced calls of one thread in flight at once */
@@ -57,15 +59,8 @@ struct call_record {
 	char comm[16];
 };
 
-/* A frame of Python, as addresses in its process. */
-struct py_frame {
-	u64 code;
-	u64 instr;
-};
-
 #define MAX_NATIVE 128
 #define MAX_STACK (MAX_NATIVE + 1) /* the function, then return addresses */
-#define MAX_PYTHON 64
 
 /* A stack that was not seen before. */
 struct stack_record {
@@ -81,7 +76,7 @@ struct stack_record {
 	 * them back itself). */
 	u64 trampoline, returns[MAX_DEPTH];
 	u64 ips[MAX_STACK]; /* innermost first */
-	struct py_frame py[MAX_PYTHON]; /* the same; only those used are sent */
+	struct py_frame py[PY_FRAMES]; /* the same; only those used are sent */
 };
 
 /* What one process did with one call since the cell was taken, and what user

@@ -9,6 +9,7 @@
 #include "ledger.h"
 #include "device.h"
 #include "record.h"
+#include "python.h"
 #include "stack.h"
 #include "call.h"
 #include "host/operation.h"

@@ -30,6 +30,7 @@ struct pt_regs {
 #define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
 #define SYSCALL_ARG1(regs) ((regs)->di)
 #define SYSCALL_ARG2(regs) ((regs)->si)
+#define THREAD_POINTER(task) BPF_CORE_READ(task, thread.fsbase)
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
 	__u64 regs[31], sp, pc, pstate;
@@ -45,6 +46,7 @@ struct pt_regs {
 #define SYSCALL_NUMBER(regs) ((s64)BPF_CORE_READ(regs, syscallno))
 #define SYSCALL_ARG1(regs) BPF_CORE_READ(regs, orig_x0)
 #define SYSCALL_ARG2(regs) BPF_CORE_READ(regs, user_regs.regs[1])
+#define THREAD_POINTER(task) BPF_CORE_READ(task, thread.uw.tp_value)
 #endif
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -114,6 +116,22 @@ struct sock {
 	u16 sk_type;
 	u32 sk_max_ack_backlog;
 };
+struct upid {
+	int nr;
+};
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+struct thread_struct {
+#if defined(__TARGET_ARCH_x86)
+	unsigned long fsbase;
+#else
+	struct {
+		unsigned long tp_value;
+	} uw;
+#endif
+};
 struct xol_area {
 	unsigned long vaddr; /* where probed functions return to */
 };
@@ -138,6 +156,8 @@ struct task_struct {
 	char comm[16];
 	struct task_struct *group_leader, *real_parent;
 	struct signal_struct *signal;
+	struct pid *thread_pid;
+	struct thread_struct thread;
 };
 struct bpf_iter_meta {
 	u64 session_id;

@@ -42,11 +42,6 @@ static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
 	return bytes > 0 ? (u64)bytes / sizeof(u64) : 0;
 }
 
-static __noinline u32 python_stack(struct task_struct *task, struct py_frame *frames)
-{
-	return 0;
-}
-
 static __always_inline bool has_stack(enum why why)
 {
 	return stacks && taking && (why == WANTED || stack_samples);
@@ -82,7 +77,7 @@ static __noinline u64 hash_of(struct stack_record *s, u64 hash)
 			break;
 		hash = mix(hash, s->ips[i]);
 	}
-	for (i = 0; i < MAX_PYTHON; i++) {
+	for (i = 0; i < PY_FRAMES; i++) {
 		if (i >= s->pythons)
 			break;
 		hash = mix(mix(hash, s->py[i].code), s->py[i].instr);
@@ -117,7 +112,7 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 	}
 	s->natives = native_stack(ctx, &s->ips[1]) + 1;
 	pythons = python_stack(task, s->py);
-	s->pythons = pythons = pythons < MAX_PYTHON ? pythons : MAX_PYTHON;
+	s->pythons = pythons = pythons < PY_FRAMES ? pythons : PY_FRAMES;
 	s->ips[0] = f->ip;
 	if (entered || s->natives < 2) {
 		s->ips[1] = f->ret; /* in place of the function itself */

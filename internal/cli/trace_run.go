@@ -26,6 +26,7 @@ type tracer struct {
 	window   *pipeline.Window
 	analyst  *analyst
 	stacks   *pipeline.Stacks // nil if no stacks are taken
+	pythons  *pythons         // nil without stacks
 	recorder *recorder
 	command  *command
 	found    discovery
@@ -92,6 +93,7 @@ func ringBytes(e probe.Emit) int {
 // prepare attaches to everything that is there and opens the store.
 func (t *tracer) prepare() error {
 	if t.plan.stacks() != probe.StacksNone {
+		t.pythons = &pythons{t: t}
 		t.stacks = newStacks(t)
 	}
 	if err := t.found.attachKnown(t); err != nil {
@@ -165,7 +167,7 @@ func (t *tracer) run(ctx context.Context) error {
 	t.analyst = newAnalyst(t)
 	var sinks []pipeline.Sink
 	if t.stacks != nil {
-		sinks = append(sinks, t.stacks) // before those that ask it
+		sinks = append(sinks, t.pythons, t.stacks) // before those that ask it
 	}
 	sinks = append(sinks, t.window, t.analyst, out)
 	if t.recorder != nil {

@@ -37,7 +37,8 @@ func (n *namer) name(raw event.RawStack) []event.Frame {
 	if met, ok := n.meeting.LoadAndDelete(processID{raw.PID, raw.StartBoot}); ok {
 		<-met.(chan struct{})
 	}
-	return n.symbols.Resolve(int(raw.PID), n.start(raw), raw.IPs)
+	native := n.symbols.Resolve(int(raw.PID), n.start(raw), raw.IPs)
+	return n.t.pythons.among(native, raw)
 }
 
 // meet looks up what the addresses of a process mean, while it lives. It does

@@ -182,6 +182,33 @@ type bpfProcessRecord struct {
 	MemoryGroup   [64]int8
 }
 
+type bpfPyProcess struct {
+	_             structs.HostLayout
+	Interpreters  uint64
+	Flags         uint32
+	InterpNext    uint32
+	InterpThreads uint32
+	ThreadNext    uint32
+	ThreadId      uint32
+	ThreadFrame   uint32
+	CframeCurrent uint32
+	FrameBytes    uint32
+	FramePrevious uint32
+	FrameCode     uint32
+	FrameInstr    uint32
+	FrameOwner    uint32
+	OwnerC        uint32
+	FrameEntry    uint32
+	EntryMask     uint32
+	Pad           uint32
+}
+
+type bpfPyThread struct {
+	_     structs.HostLayout
+	State uint64
+	Stamp uint64
+}
+
 type bpfRequestState struct {
 	_       structs.HostLayout
 	StartNs uint64
@@ -342,6 +369,8 @@ const (
 	bpfMapMissedCalls         = "missed_calls"
 	bpfMapOwners              = "owners"
 	bpfMapProcessRecords      = "process_records"
+	bpfMapPyProcesses         = "py_processes"
+	bpfMapPyThreads           = "py_threads"
 	bpfMapRequests            = "requests"
 	bpfMapRivals              = "rivals"
 	bpfMapRunqueues           = "runqueues"
@@ -497,6 +526,8 @@ type bpfMapSpecs struct {
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
 	ProcessRecords *ebpf.MapSpec `ebpf:"process_records"`
+	PyProcesses    *ebpf.MapSpec `ebpf:"py_processes"`
+	PyThreads      *ebpf.MapSpec `ebpf:"py_threads"`
 	Requests       *ebpf.MapSpec `ebpf:"requests"`
 	Rivals         *ebpf.MapSpec `ebpf:"rivals"`
 	Runqueues      *ebpf.MapSpec `ebpf:"runqueues"`
@@ -586,6 +617,8 @@ type bpfMaps struct {
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
 	Owners         *ebpf.Map `ebpf:"owners"`
 	ProcessRecords *ebpf.Map `ebpf:"process_records"`
+	PyProcesses    *ebpf.Map `ebpf:"py_processes"`
+	PyThreads      *ebpf.Map `ebpf:"py_threads"`
 	Requests       *ebpf.Map `ebpf:"requests"`
 	Rivals         *ebpf.Map `ebpf:"rivals"`
 	Runqueues      *ebpf.Map `ebpf:"runqueues"`
@@ -612,6 +645,8 @@ func (m *bpfMaps) Close() error {
 		m.MissedCalls,
 		m.Owners,
 		m.ProcessRecords,
+		m.PyProcesses,
+		m.PyThreads,
 		m.Requests,
 		m.Rivals,
 		m.Runqueues,

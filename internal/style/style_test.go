@@ -29,11 +29,12 @@ var mayImport = map[string][]string{
 	"internal/stats":    {"internal/event"},
 	"internal/proc":     {"internal/event"},
 	"internal/symbol":   {"internal/event", "internal/proc"}, // proc: when a process started, as it says itself
+	"internal/python":   {"internal/event"},
 	"internal/sysinfo":  {"internal/event", "internal/stats"},
 	"internal/check":    {"internal/event", "internal/proc", "internal/sysinfo"},
 	"internal/pipeline": {"internal/event", "internal/stats"},
 	"internal/store":    {"internal/event", "internal/stats"},
-	"internal/probe":    {"internal/event", "internal/stats", "internal/proc"},
+	"internal/probe":    {"internal/event", "internal/stats", "internal/proc", "internal/python"},
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/event", "test/workload"},

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"ingero/internal/event"
+	"ingero/internal/pipeline"
+	"ingero/internal/python"
+)
+
+// pythons tells the kernel side which traced processes run Python, and names
+// their frames. It is a sink: it hears of processes that come and go.
+type pythons struct {
+	t     *tracer
+	names python.Processes
+
+	mu     sync.Mutex
+	looked map[int]bool // true: runs Python
+	ended  []int        // still have names, for stacks that are on their way
+}
+
+const endedKept = 64
+
+// look finds out whether a process runs Python. That is asked again when it
+// is known to run another program, and when it calls CUDA while we think that
+// it does not: at its start its libraries are not there yet.
+func (p *pythons) look(pid int, why event.LifeKind) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	runs, known := p.looked[pid]
+	if known && (why == 0 || why == event.Found && runs) {
+		return
+	}
+	if p.looked == nil {
+		p.looked = map[int]bool{}
+	}
+	walk, version, err := p.names.Add(pid)
+	p.looked[pid] = err == nil
+	switch {
+	case err == nil:
+		p.t.status.debugf("process %d runs CPython %v", pid, version)
+		err = p.t.probe.SetPython(pid, walk)
+	case errors.Is(err, python.ErrNone) || errors.Is(err, fs.ErrNotExist):
+		err = p.t.probe.ForgetPython(pid)
+	}
+	if err != nil {
+		p.t.gap("no Python lines: %v", err)
+	}
+}
+
+// lookForPython looks at a process for the first time.
+func (t *tracer) lookForPython(pid int) {
+	if t.pythons != nil {
+		t.pythons.look(pid, 0)
+	}
+}
+
+// Take follows the lives of processes.
+func (p *pythons) Take(b *pipeline.Batch) error {
+	for _, l := range b.Life {
+		switch l.Kind {
+		case event.Found, event.Exec:
+			p.look(int(l.PID), l.Kind)
+		case event.Fork:
+			p.look(int(l.Other), l.Kind)
+		case event.Exit:
+			if err := p.end(int(l.PID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *pythons) end(pid int) error {
+	p.mu.Lock()
+	delete(p.looked, pid)
+	p.ended = append(p.ended, pid)
+	if len(p.ended) > endedKept {
+		old := p.ended[0]
+		p.ended = p.ended[1:]
+		if !p.looked[old] && !slices.Contains(p.ended, old) {
+			p.names.Remove(old)
+		}
+	}
+	p.mu.Unlock()
+	return p.t.probe.ForgetPython(pid)
+}
+
+// among puts the Python frames of a stack among its native ones.
+func (p *pythons) among(native []event.Frame, s event.RawStack) []event.Frame {
+	if len(s.Python) == 0 {
+		return native
+	}
+	raw := make([]python.RawFrame, len(s.Python))
+	for i, f := range s.Python {
+		raw[i] = python.RawFrame(f)
+	}
+	return python.Interleave(native, raw, p.names.Frames(int(s.PID), raw))
+}
