@@ -46,6 +46,24 @@ static __noinline void note_gap(struct thread *th, struct task_struct *task, u64
 		record(c, th, &f, 0, dur, 0, 0);
 }
 
+/* Of the call that is being entered, before its return probe takes its place.
+ * A traced call that was jumped to shares it with the one that jumped. */
+static __noinline u64 return_address(struct thread *th, struct pt_regs *ctx, u32 depth)
+{
+	u64 sp = PT_REGS_SP(ctx), ra = 0;
+
+	if (!th)
+		return 0;
+	if (depth && th->frames[(depth - 1) & (MAX_DEPTH - 1)].sp == sp)
+		return th->frames[(depth - 1) & (MAX_DEPTH - 1)].ra;
+#if defined(__TARGET_ARCH_arm64)
+	ra = PT_REGS_RET(ctx);
+#else
+	bpf_probe_read_user(&ra, sizeof(ra), (void *)sp);
+#endif
+	return ra;
+}
+
 SEC("uprobe")
 int call_enter(struct pt_regs *ctx)
 {
@@ -87,6 +105,8 @@ int call_enter(struct pt_regs *ctx)
 	f = &th->frames[depth & (MAX_DEPTH - 1)];
 	f->sp = sp;
 	f->ip = ip;
+	if (stack_hook)
+		f->ra = return_address(th, ctx, depth);
 	f->row = row;
 	f->bytes = args[spec->bytes & 7];
 	if (spec->mul)
@@ -156,5 +176,6 @@ found:
 		select_device(th, f, tgid, handle);
 	if (keep)
 		record(c, th, f, handle, dur, ret, depth);
+	hook_stack(ctx, row);
 	return 0;
 }

@@ -45,6 +45,8 @@ type Config struct {
 	Single bool
 	// What of the host is not to be looked at: block devices, TCP, sockets.
 	NoIO, NoTCP, NoNet bool
+
+	hook bpfHook // a bpfStackHook; for tests, until stacks are part of records
 }
 
 // Probe is the loaded kernel side. One goroutine reads it; Attach, DetachFile,
@@ -68,6 +70,7 @@ type Probe struct {
 	settled   map[uint32]*bpfLedgerEntry
 	pairs     map[any][2]uint64
 	walk      *link.Iter
+	unwind    *Unwind
 	sites     int
 	hostSites int
 	hostGaps  []string
@@ -140,6 +143,7 @@ func (p *Probe) load(cfg Config) error {
 	if err := p.kernel.Assign(&p.objs); err != nil {
 		return fmt.Errorf("find the loaded programs: %w", err)
 	}
+	p.unwind = newUnwind(&p.objs.bpfMaps, spec)
 	if err := p.mapMemory(); err != nil {
 		return err
 	}
@@ -177,6 +181,9 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		ring = 8 << 20
 	}
 	spec.Maps["call_records"].MaxEntries = ring
+	if cfg.hook != 0 {
+		spec.Maps["hook_records"].MaxEntries = 64 << 20
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
@@ -192,6 +199,8 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		"wake_bytes":    ring / 4,
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
+
+		"stack_hook": uint32(cfg.hook),
 
 		"switch_tells_state": kernel.switchTellsState(),
 		"victim_is_task":     kernel.victimIsTask(),
@@ -261,6 +270,9 @@ func (p *Probe) Close() error {
 	}
 	if p.life != nil {
 		errs = append(errs, p.life.Close())
+	}
+	if p.unwind != nil {
+		errs = append(errs, p.unwind.close())
 	}
 	errs = append(errs, p.objs.Close(), p.objs.CallEnter.Close(), p.objs.CallExit.Close(), p.objs.LookAtThreads.Close())
 	if p.kernel != nil {
