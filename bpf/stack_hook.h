@@ -21,6 +21,7 @@ struct {
 } hook_records SEC(".maps");
 
 u64 hook_lost = 0;
+u32 hook_last = 0; /* frames of the last stack */
 
 static __always_inline void hook_stack(struct pt_regs *ctx, u32 row)
 {
@@ -44,6 +45,7 @@ static __always_inline void hook_stack(struct pt_regs *ctx, u32 row)
 	} else {
 		r->count = native_stack(ctx, r->ips);
 	}
+	hook_last = r->count;
 	if (stack_hook & HOOK_DISCARD)
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
 	else

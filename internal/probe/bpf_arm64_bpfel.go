@@ -419,6 +419,7 @@ const (
 	bpfVarEnrolling           = "enrolling"
 	bpfVarEntriesMissing      = "entries_missing"
 	bpfVarEntriesUsed         = "entries_used"
+	bpfVarHookLast            = "hook_last"
 	bpfVarHookLost            = "hook_lost"
 	bpfVarReasonOf            = "reason_of"
 	bpfVarRowBlockDiscard     = "row_block_discard"
@@ -561,6 +562,7 @@ type bpfVariableSpecs struct {
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
+	HookLast            *ebpf.VariableSpec `ebpf:"hook_last"`
 	HookLost            *ebpf.VariableSpec `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.VariableSpec `ebpf:"row_block_discard"`
@@ -682,6 +684,7 @@ type bpfVariables struct {
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
+	HookLast            *ebpf.Variable `ebpf:"hook_last"`
 	HookLost            *ebpf.Variable `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.Variable `ebpf:"row_block_discard"`

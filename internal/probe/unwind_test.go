@@ -15,8 +15,11 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
+	"ingero/internal/event"
 	"ingero/internal/unwind"
 )
 
@@ -24,20 +27,21 @@ import (
 type deep struct {
 	t   *testing.T
 	pid int
+	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 	dir string
 }
 
 // buildDeep builds testdata/unwind beside the simulated CUDA.
-func buildDeep(t *testing.T) string {
+func buildDeep(t *testing.T, frames string) string {
 	dir := sim(t)
 	for _, tool := range []string{"gcc", "g++"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip("needs gcc and g++ to build code without frame pointers")
 		}
 	}
-	flags := "-O2 -g0 -fomit-frame-pointer -fPIC -Wall -Werror -Wl,-rpath,$ORIGIN -L" + dir
+	flags := "-O2 -g0 -fPIC " + frames + " -Wall -Werror -Wl,-rpath,$ORIGIN -L" + dir
 	for _, args := range []string{
 		"gcc -shared -o libinner.so inner.c -l:libcudart.so.12",
 		"gcc -shared -o libmiddle.so middle.c -linner",
@@ -77,11 +81,11 @@ func startDeep(t *testing.T, dir string, args ...string) *deep {
 	}
 	t.Cleanup(func() {
 		in.Close() // it goes on to its end
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
 			t.Error(err)
 		}
 	})
-	d := &deep{t, cmd.Process.Pid, in, bufio.NewReader(out), dir}
+	d := &deep{t, cmd.Process.Pid, cmd, in, bufio.NewReader(out), dir}
 	d.expect("ready")
 	return d
 }
@@ -271,34 +275,30 @@ func (d *deep) score(s *session, syms *symbols, seen map[hooked]int) (good, bad 
 // libraries built without frame pointers, and through callbacks of libc and
 // libstdc++ and a signal handler, and checks every stack.
 func TestWalkWithoutFramePointers(t *testing.T) {
-	dir := buildDeep(t)
+	dir := buildDeep(t, "-fomit-frame-pointer")
 	const rounds = 3000
-	for _, single := range []bool{false, true} {
-		t.Run(fmt.Sprintf("single=%v", single), func(t *testing.T) {
-			d := startDeep(t, dir, "4", fmt.Sprint(rounds))
-			s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK, Single: single}, libs(dir)...)
-			m := unwind.New(s.Unwind(), unwind.Config{})
-			defer m.Close()
-			m.Process(d.pid)
-			await(t, func() bool { return m.Stats().Processes > 0 })
-			stop := readHook(s)
-			d.next()
-			d.expect("done")
-			seen := stop()
-			good, bad := d.score(s, readSymbols(t, d.pid), seen)
-			var lost uint64
-			if err := s.objs.HookLost.Get(&lost); err != nil {
-				t.Fatal(err)
-			}
-			walks, err := s.Unwind().Walks()
-			t.Logf("%d stacks right, %d wrong, %d lost, %d distinct; walks %+v %v; %+v", good, bad, lost, len(seen), walks, err, m.Stats())
-			if good+bad+int(lost) < 4*rounds*8 || bad*100 > good {
-				t.Errorf("%d stacks right, %d wrong, %d lost; expected at least %d and 99 %% right", good, bad, lost, 4*rounds*8)
-			}
-			if walks.Complete < (walks.Complete+walks.NoRule+walks.Unsupported+walks.Unreadable+walks.TooDeep)*99/100 {
-				t.Errorf("walks ended early: %+v", walks)
-			}
-		})
+	d := startDeep(t, dir, "4", fmt.Sprint(rounds))
+	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	m := unwind.New(s.Unwind(), unwind.Config{})
+	defer m.Close()
+	m.Process(d.pid)
+	await(t, func() bool { return m.Stats().Processes > 0 })
+	stop := readHook(s)
+	d.next()
+	d.expect("done")
+	seen := stop()
+	good, bad := d.score(s, readSymbols(t, d.pid), seen)
+	var lost uint64
+	if err := s.objs.HookLost.Get(&lost); err != nil {
+		t.Fatal(err)
+	}
+	walks, err := s.Unwind().Walks()
+	t.Logf("%d stacks right, %d wrong, %d lost, %d distinct; walks %+v %v; %+v", good, bad, lost, len(seen), walks, err, m.Stats())
+	if good+bad+int(lost) < 4*rounds*8 || bad*100 > good {
+		t.Errorf("%d stacks right, %d wrong, %d lost; expected at least %d and 99 %% right", good, bad, lost, 4*rounds*8)
+	}
+	if walks.Complete < (walks.Complete+walks.NoRule+walks.Unsupported+walks.Unreadable+walks.TooDeep)*99/100 {
+		t.Errorf("walks ended early: %+v", walks)
 	}
 }
 
@@ -306,7 +306,7 @@ func TestWalkWithoutFramePointers(t *testing.T) {
 // stacks that meet it make the manager look again. Nobody tells it of the
 // process either.
 func TestWalkAfterDlopen(t *testing.T) {
-	dir := buildDeep(t)
+	dir := buildDeep(t, "-fomit-frame-pointer")
 	d := startDeep(t, dir, "1", "200000", filepath.Join(dir, "liblate.so"))
 	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
 	m := unwind.New(s.Unwind(), unwind.Config{Every: 10 * time.Millisecond})
@@ -324,6 +324,7 @@ func TestWalkAfterDlopen(t *testing.T) {
 		t.Errorf("looked %d times", n)
 	}
 	d.next()
+	_ = d.cmd.Wait()
 	await(t, func() bool { return m.Stats().Processes == 0 })
 	if err := s.Unwind().Misses(func(pid int, _ uint64) {
 		if pid == d.pid {
@@ -331,6 +332,107 @@ func TestWalkAfterDlopen(t *testing.T) {
 		}
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWalkPython walks a real interpreter that calls through ctypes.
+func TestWalkPython(t *testing.T) {
+	dir := sim(t)
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	m := unwind.New(s.Unwind(), unwind.Config{})
+	defer m.Close()
+	stop := readHook(s)
+	cmd := exec.Command(python, filepath.Join(dir, "train.py"), "--lib-dir", dir, "--steps", "200", "--launches", "50", "--wait-stdin")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(line, err)
+	}
+	m.Process(cmd.Process.Pid)
+	await(t, func() bool { return m.Stats().Processes > 0 })
+	syms := readSymbols(t, cmd.Process.Pid)
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	good, bad, shown := 0, 0, 0
+	for h, n := range stop() {
+		var all []string
+		for _, ip := range h.ips[:h.n] {
+			fn, file := syms.name(ip - 1)
+			all = append(all, fn+"@"+file)
+		}
+		at := slices.IndexFunc(all, func(s string) bool { return strings.HasPrefix(s, "_PyEval_EvalFrameDefault@") })
+		end := slices.IndexFunc(all, func(s string) bool { return strings.HasPrefix(s, "Py_BytesMain@") })
+		start := slices.IndexFunc(all, func(s string) bool { return strings.HasPrefix(s, "__libc_start_main@") })
+		if 0 < at && at < end && end < start && start < len(all)-1 {
+			good += n
+			continue
+		}
+		bad += n
+		if shown++; shown <= 5 {
+			t.Logf("%d times: %s", n, strings.Join(all, " "))
+		}
+	}
+	walks, err := s.Unwind().Walks()
+	t.Logf("%d stacks right, %d wrong; walks %+v %v; %+v", good, bad, walks, err, m.Stats())
+	if good < 1000 || bad*100 > good {
+		t.Errorf("%d stacks right, %d wrong", good, bad)
+	}
+}
+
+// TestWalkCost measures a return probe without stacks, with walks by tables
+// and with those of the kernel by frame pointers, from the same program.
+func TestWalkCost(t *testing.T) {
+	dir := buildDeep(t, "-fno-omit-frame-pointer")
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		t.Skip(err)
+	}
+	defer stats.Close()
+	var base time.Duration
+	for _, hook := range []bpfHook{bpfHookHOOK_NONE, bpfHookHOOK_WALK | bpfHookHOOK_DISCARD, bpfHookHOOK_KERNEL | bpfHookHOOK_DISCARD} {
+		d := startDeep(t, dir, "1", "10000")
+		calls := event.Calls[:0:0]
+		for _, c := range event.Calls {
+			if c.Exports()[0] == "cudaMemset" {
+				calls = append(calls, c)
+			}
+		}
+		s := open(t, Config{Everyone: true, hook: hook, Calls: calls}, libs(dir)...)
+		m := unwind.New(s.Unwind(), unwind.Config{})
+		m.Process(d.pid)
+		await(t, func() bool { return m.Stats().Processes > 0 })
+		d.next()
+		d.expect("done")
+		st, err := s.objs.CallExit.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		each := st.Runtime / time.Duration(max(st.RunCount, 1))
+		if hook == bpfHookHOOK_NONE {
+			base = each
+		}
+		var stack bpfHookRecord
+		if err := s.objs.HookLast.Get(&stack.Count); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("hook %d: call_exit %v, %v for %d frames; %d runs", hook, each, each-base, stack.Count, st.RunCount)
+		m.Close()
+		s.stop()
 	}
 }
 

@@ -38,7 +38,7 @@ const MaxMappings = 512
 type Config struct {
 	Proc     string        // where procfs is mounted; empty means /proc
 	MaxWords int           // of 8 bytes, that all tables may take in the kernel; 0 is the most there can be: 128 MiB
-	Every    time.Duration // how often to look for stacks that met unknown code; 0 is 100 ms
+	Every    time.Duration // how often to look for stacks that met unknown code; 0 is 50 ms
 }
 
 // Stats says what a Manager has done and what it holds.
@@ -98,7 +98,7 @@ func New(k Kernel, cfg Config) *Manager {
 	m.files = &files{kernel: k, space: newSpace(uint32(words)), known: map[fileKey]*file{}, stats: &m.now}
 	every := cfg.Every
 	if every <= 0 {
-		every = 100 * time.Millisecond
+		every = 50 * time.Millisecond
 	}
 	go m.run(every)
 	return m
@@ -177,7 +177,7 @@ func (m *Manager) publish() {
 }
 
 const (
-	firstWait = 50 * time.Millisecond
+	firstWait = 20 * time.Millisecond
 	lastWait  = 10 * time.Second
 )
 
