@@ -102,8 +102,10 @@ struct walk {
 	u32 outer;    /* traced calls whose return address is still to come */
 	u32 exact;    /* ip is where the code is, not where it returns to */
 	u32 missed;   /* met code without a mapping */
+	u32 guessed;  /* ip comes from a frame pointer */
 	u32 outcome;
 	u32 depth;
+	u32 _pad;
 };
 
 static __always_inline bool find_mapping(struct walk *w, const struct unwind_process *p, u64 pc)

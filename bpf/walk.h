@@ -120,13 +120,17 @@ __noinline int unwind_step(struct walk *w, const struct thread *th, const struct
 
 	if (!w || !th)
 		return 0;
-	w->depth++;
 	pc = w->exact ? w->ip : w->ip - 1;
 	w->exact = 0;
-	if (p && find_mapping(w, p, pc))
+	if (p && find_mapping(w, p, pc)) {
 		rule = find_rule(w, pc);
-	else
+	} else {
 		w->missed = 1;
+		if (p && w->guessed) /* it was something else in the register */
+			return end_walk(w, UNWIND_NO_RULE);
+	}
+	w->depth++;
+	w->guessed = (rule & 15) == UNWIND_HOLE;
 #if defined(SIGNAL_IP)
 	if ((rule & 15) == UNWIND_SIGNAL)
 		return leave_signal(w);

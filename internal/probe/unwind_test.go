@@ -335,6 +335,37 @@ func TestWalkAfterDlopen(t *testing.T) {
 	}
 }
 
+// TestWalkByFramePointers has no tables: code with frame pointers is walked
+// all the same, as the kernel itself does it.
+func TestWalkByFramePointers(t *testing.T) {
+	dir := buildDeep(t, "-fno-omit-frame-pointer")
+	d := startDeep(t, dir, "1", "200")
+	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	stop := readHook(s)
+	d.next()
+	d.expect("done")
+	seen, syms, good := stop(), readSymbols(t, d.pid), 0
+	for h, n := range seen {
+		var all []string
+		for _, ip := range h.ips[:h.n] {
+			fn, _ := syms.name(ip - 1)
+			all = append(all, mangled.Replace(fn))
+		}
+		call := s.Probe.calls[h.row].Exports()[0]
+		want := strings.Join(append(slices.Clone(ours[call]), "main"), " ")
+		switch got := strings.Join(all, " "); {
+		case call != "cudaMemset" && call != "cudaLaunchKernel" && call != "cudaMemcpyAsync": // others come through libc
+		case strings.HasPrefix(got, want):
+			good += n
+		default:
+			t.Errorf("%s: %s", call, got)
+		}
+	}
+	if good != 600 {
+		t.Errorf("%d stacks right, expected 600", good)
+	}
+}
+
 // TestWalkPython walks a real interpreter that calls through ctypes.
 func TestWalkPython(t *testing.T) {
 	dir := sim(t)

@@ -19,7 +19,7 @@ var (
 // Bounds of what one file may cost; the largest known, libtorch_cuda, is well
 // below all of them.
 const (
-	maxFrameBytes = 256 << 20
+	maxFrameBytes = 64 << 20
 	maxText       = 2 << 30
 	maxRows       = 6 << 20
 )

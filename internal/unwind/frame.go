@@ -38,7 +38,10 @@ type parser struct {
 
 // parse reads all of .eh_frame, which is at addr.
 func (t *Table) parse(b []byte, addr uint64) error {
-	p := &parser{t: t, b: b, addr: addr, cies: map[uint64]*cie{}}
+	p := &parser{
+		t: t, b: b, addr: addr, cies: map[uint64]*cie{},
+		rows: make([]Row, 0, len(b)/4), spans: make([]span, 0, len(b)/48), // about as many as compilers make
+	}
 	r := reader{b: b, addr: addr}
 	for len(r.b) >= 4 {
 		length := uint64(r.u32())

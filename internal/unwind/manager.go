@@ -71,6 +71,7 @@ type Manager struct {
 	files *files
 	procs map[int]*process
 	now   Stats
+	swept time.Time // when it last looked for processes that ended
 }
 
 // process is one whose mappings the kernel knows.
@@ -179,6 +180,8 @@ func (m *Manager) publish() {
 const (
 	firstWait = 20 * time.Millisecond
 	lastWait  = 10 * time.Second
+
+	sweepEvery = time.Second
 )
 
 // refresh looks again at processes whose stacks met unknown code: they have
@@ -195,6 +198,10 @@ func (m *Manager) refresh() {
 			p.misses = count
 		}
 	})
+	if now.Sub(m.swept) < sweepEvery {
+		return
+	}
+	m.swept = now
 	for pid := range m.procs {
 		if err := syscall.Kill(pid, 0); m.proc == "/proc" && errors.Is(err, syscall.ESRCH) {
 			m.forget(pid)
@@ -203,13 +210,11 @@ func (m *Manager) refresh() {
 }
 
 func (m *Manager) forget(pid int) {
-	p := m.procs[pid]
-	if p == nil {
-		return
-	}
-	delete(m.procs, pid)
 	_ = m.kernel.DropMappings(pid) // costs memory only
-	m.release(p.files)
+	if p := m.procs[pid]; p != nil {
+		delete(m.procs, pid)
+		m.release(p.files)
+	}
 }
 
 func (m *Manager) release(set map[*file]bool) {

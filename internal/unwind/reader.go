@@ -85,11 +85,11 @@ func (r *reader) sleb() int64 {
 
 func (r *reader) text() string {
 	for i, c := range r.b {
+		if r.bad || i >= 16 {
+			break
+		}
 		if c == 0 {
 			return string(r.take(uint64(i) + 1)[:i])
-		}
-		if i >= 16 {
-			break
 		}
 	}
 	r.bad = true
