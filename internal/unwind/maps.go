@@ -60,14 +60,21 @@ func parseArea(line string) (a area, ok bool) {
 func (a area) open(root string, pid int) (*os.File, error) {
 	dir := filepath.Join(root, strconv.Itoa(pid))
 	lo, hi, _ := strings.Cut(a.span, "-")
-	f, err := os.Open(filepath.Join(dir, "map_files", strings.TrimLeft(lo, "0")+"-"+strings.TrimLeft(hi, "0")))
-	if err == nil {
-		return f, nil
+	err := ErrNone
+	for _, path := range []string{
+		filepath.Join(dir, "map_files", strings.TrimLeft(lo, "0")+"-"+strings.TrimLeft(hi, "0")),
+		filepath.Join(dir, "root", a.path),
+	} {
+		// Only regular files: to open a device or a pipe may do harm or block.
+		st, err2 := os.Stat(path)
+		if err2 != nil || !st.Mode().IsRegular() {
+			continue
+		}
+		f, err2 := os.Open(path)
+		if err2 == nil {
+			return f, nil
+		}
+		err = err2
 	}
-	path := filepath.Join(dir, "root", a.path)
-	// Only regular files: to open a device or a pipe may do harm or block.
-	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", ErrNone)
-	}
-	return os.Open(path)
+	return nil, err
 }
