@@ -55,7 +55,7 @@ static __noinline u64 return_address(struct thread *th, struct pt_regs *ctx, u32
 	if (!th)
 		return 0;
 	if (depth && th->frames[(depth - 1) & (MAX_DEPTH - 1)].sp == sp)
-		return th->frames[(depth - 1) & (MAX_DEPTH - 1)].ra;
+		return th->frames[(depth - 1) & (MAX_DEPTH - 1)].ret;
 #if defined(__TARGET_ARCH_arm64)
 	ra = PT_REGS_RET(ctx);
 #else
@@ -106,7 +106,7 @@ int call_enter(struct pt_regs *ctx)
 	f->sp = sp;
 	f->ip = ip;
 	if (stack_hook)
-		f->ra = return_address(th, ctx, depth);
+		f->ret = return_address(th, ctx, depth);
 	f->row = row;
 	f->bytes = args[spec->bytes & 7];
 	if (spec->mul)

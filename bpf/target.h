@@ -25,7 +25,7 @@ struct {
 struct frame {
 	u64 sp; /* of the caller, before the return address */
 	u64 ip; /* of the probe */
-	u64 ra; /* the return address, which the return probe replaces */
+	u64 ret; /* where it returns to, if stacks are taken */
 	u64 start_ns;
 	u64 bytes;
 	u64 handle;

@@ -100,7 +100,7 @@ struct walk {
 	struct unwind_mapping m; /* that ip was last in */
 	u32 tgid;
 	u32 outer;    /* traced calls whose return address is still to come */
-	u32 exact;    /* ip is where the code is, not where it returns to */
+	u32 exact;    /* ip is where the code was interrupted, not where it returns to */
 	u32 missed;   /* met code without a mapping */
 	u32 guessed;  /* ip comes from a frame pointer */
 	u32 outcome;

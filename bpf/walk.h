@@ -31,7 +31,7 @@ static __always_inline u64 original(struct walk *w, const struct thread *th, u64
 			break;
 		n--;
 		if (f->sp == slot) {
-			ra = f->ra;
+			ra = f->ret;
 			break;
 		}
 	}
@@ -156,6 +156,18 @@ static __noinline void note_walk(struct walk *w)
 		bpf_map_update_elem(&unwind_misses, &w->tgid, &one, BPF_NOEXIST);
 }
 
+/* At the entry of a traced call the walk begins as if it had just returned:
+ * the function has not yet made a frame. */
+static __always_inline void skip_entry(struct walk *w, const struct thread *th, u32 at)
+{
+	const struct frame *f = &th->frames[at & (MAX_DEPTH - 1)];
+
+	if (f->sp != w->sp || f->ip != w->ip)
+		return;
+	w->ip = f->ret;
+	w->sp += CALL_PUSHES;
+}
+
 /* Writes the return addresses of the running thread's stack to ips, innermost
  * first, and returns their number, at most UNWIND_FRAMES. */
 static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
@@ -171,8 +183,9 @@ static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
 		return 0;
 	depth = th->depth;
 	w.outer = depth < MAX_DEPTH ? depth : MAX_DEPTH;
-	/* At a return ip is where the call came from, at an entry it is exact. */
-	w.exact = th->frames[depth & (MAX_DEPTH - 1)].ip == w.ip || th->frames[(depth - 1) & (MAX_DEPTH - 1)].ip == w.ip;
+	skip_entry(&w, th, 0); /* where abandoned calls are not yet counted out */
+	skip_entry(&w, th, depth);
+	skip_entry(&w, th, depth - 1);
 	for (i = 0; i < UNWIND_FRAMES; i++) {
 		ips[w.depth & (UNWIND_FRAMES - 1)] = w.ip;
 		if (!(p ? unwind_step(&w, th, p) : unwind_step(&w, th, NULL)))

@@ -270,7 +270,7 @@ type bpfThread struct {
 		_          structs.HostLayout
 		Sp         uint64
 		Ip         uint64
-		Ra         uint64
+		Ret        uint64
 		StartNs    uint64
 		Bytes      uint64
 		Handle     uint64
