@@ -53,6 +53,20 @@ static __noinline void note_gap(struct pt_regs *ctx, struct thread *th, struct t
 	record(c, th, &f, 0, dur, 0, 0, stack, urgent);
 }
 
+/* Of the call that is being entered, before its return probe takes its place.
+ * A traced call that was jumped to shares it with the one that jumped. */
+static __noinline u64 return_address(struct thread *th, struct pt_regs *ctx, u32 depth)
+{
+	u64 sp = PT_REGS_SP(ctx), ra = 0;
+
+	if (!th)
+		return 0;
+	if (depth && th->frames[(depth - 1) & (MAX_DEPTH - 1)].sp == sp)
+		return th->frames[(depth - 1) & (MAX_DEPTH - 1)].ret;
+	READ_RETURN(&ra, ctx);
+	return ra;
+}
+
 SEC("uprobe")
 int call_enter(struct pt_regs *ctx)
 {
@@ -94,9 +108,9 @@ int call_enter(struct pt_regs *ctx)
 	f = &th->frames[depth & (MAX_DEPTH - 1)];
 	f->sp = sp;
 	f->ip = ip;
+	if (stacks || stack_hook)
+		f->ret = return_address(th, ctx, depth);
 	f->row = row;
-	if (stacks)
-		READ_RETURN(&f->ret, ctx);
 	f->bytes = args[spec->bytes & 7];
 	if (spec->mul)
 		f->bytes *= args[spec->mul & 7];
@@ -165,6 +179,7 @@ found:
 		bpf_probe_read_user(&handle, sizeof(handle), (void *)f->out);
 	if (!ret && (spec->device || spec->new_ctx || spec->ctx))
 		select_device(th, f, tgid, handle);
+	hook_stack(ctx, row);
 	if (!why)
 		return 0;
 	if (has_stack(why))

@@ -9,8 +9,11 @@
 #include "ledger.h"
 #include "device.h"
 #include "record.h"
+#include "unwind.h"
+#include "walk.h"
 #include "python.h"
 #include "stack.h"
+#include "stack_hook.h"
 #include "call.h"
 #include "host/operation.h"
 #include "host/reason.h"
@@ -29,6 +32,10 @@ struct process_record *unused_process_record __attribute__((unused));
 enum process_kind *unused_process_kind __attribute__((unused));
 enum state *unused_state __attribute__((unused));
 enum emit *unused_emit __attribute__((unused));
+enum unwind_kind *unused_unwind_kind __attribute__((unused));
+enum unwind_outcome *unused_unwind_outcome __attribute__((unused));
+enum hook *unused_hook __attribute__((unused));
+struct hook_record *unused_hook_record __attribute__((unused));
 enum enroll *unused_enroll __attribute__((unused));
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

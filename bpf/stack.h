@@ -31,17 +31,6 @@ struct {
 	__type(value, struct stack_record);
 } stack_scratch SEC(".maps");
 
-/* The hooks: how the native and the Python part of a stack are found. */
-
-/* Fills in at most MAX_NATIVE addresses, the current one first and then the
- * return addresses of its callers. */
-static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
-{
-	long bytes = bpf_get_stack(ctx, ips, MAX_NATIVE * sizeof(u64), BPF_F_USER_STACK);
-
-	return bytes > 0 ? (u64)bytes / sizeof(u64) : 0;
-}
-
 static __always_inline bool has_stack(enum why why)
 {
 	return stacks && taking && (why == WANTED || stack_samples);

@@ -109,6 +109,24 @@ const (
 	bpfEnrollENROLL_EVERYONE bpfEnroll = 2
 )
 
+type bpfHook uint32
+
+const (
+	bpfHookHOOK_NONE    bpfHook = 0
+	bpfHookHOOK_WALK    bpfHook = 1
+	bpfHookHOOK_KERNEL  bpfHook = 2
+	bpfHookHOOK_DISCARD bpfHook = 4
+)
+
+type bpfHookRecord struct {
+	_     structs.HostLayout
+	Pid   uint32
+	Tid   uint32
+	Row   uint32
+	Count uint32
+	Ips   [128]uint64
+}
+
 type bpfLedgerEntry struct {
 	_             structs.HostLayout
 	StartBoottime uint64
@@ -344,6 +362,44 @@ type bpfThread struct {
 	Entries        [512]uint16
 }
 
+type bpfUnwindKind uint32
+
+const (
+	bpfUnwindKindUNWIND_HOLE        bpfUnwindKind = 0
+	bpfUnwindKindUNWIND_SP          bpfUnwindKind = 1
+	bpfUnwindKindUNWIND_BP          bpfUnwindKind = 2
+	bpfUnwindKindUNWIND_REALIGNED   bpfUnwindKind = 3
+	bpfUnwindKindUNWIND_PLT         bpfUnwindKind = 4
+	bpfUnwindKindUNWIND_SIGNAL      bpfUnwindKind = 5
+	bpfUnwindKindUNWIND_END         bpfUnwindKind = 6
+	bpfUnwindKindUNWIND_UNSUPPORTED bpfUnwindKind = 7
+)
+
+type bpfUnwindOutcome uint32
+
+const (
+	bpfUnwindOutcomeUNWIND_COMPLETE   bpfUnwindOutcome = 0
+	bpfUnwindOutcomeUNWIND_NO_RULE    bpfUnwindOutcome = 1
+	bpfUnwindOutcomeUNWIND_NOT_KNOWN  bpfUnwindOutcome = 2
+	bpfUnwindOutcomeUNWIND_UNREADABLE bpfUnwindOutcome = 3
+	bpfUnwindOutcomeUNWIND_TOO_DEEP   bpfUnwindOutcome = 4
+	bpfUnwindOutcomeUNWIND_OUTCOMES   bpfUnwindOutcome = 5
+)
+
+type bpfUnwindProcess struct {
+	_        structs.HostLayout
+	Count    uint32
+	Pad      uint32
+	Mappings [512]struct {
+		_     structs.HostLayout
+		Start uint64
+		Size  uint32
+		Text  uint32
+		Index uint32
+		Pad   uint32
+	}
+}
+
 type bpfWakerKey struct {
 	_         structs.HostLayout
 	Tgid      uint32
@@ -365,6 +421,7 @@ const (
 	bpfMapContexts            = "contexts"
 	bpfMapFreeCells           = "free_cells"
 	bpfMapFreeEntries         = "free_entries"
+	bpfMapHookRecords         = "hook_records"
 	bpfMapLedger              = "ledger"
 	bpfMapMissedCalls         = "missed_calls"
 	bpfMapOwners              = "owners"
@@ -380,6 +437,10 @@ const (
 	bpfMapThieves             = "thieves"
 	bpfMapThreads             = "threads"
 	bpfMapToldStacks          = "told_stacks"
+	bpfMapUnwindMappings      = "unwind_mappings"
+	bpfMapUnwindMisses        = "unwind_misses"
+	bpfMapUnwindOutcomes      = "unwind_outcomes"
+	bpfMapUnwindRegions       = "unwind_regions"
 	bpfMapWakers              = "wakers"
 	bpfProgBlockComplete      = "block_complete"
 	bpfProgBlockInsert        = "block_insert"
@@ -412,6 +473,8 @@ const (
 	bpfVarEnrolling           = "enrolling"
 	bpfVarEntriesMissing      = "entries_missing"
 	bpfVarEntriesUsed         = "entries_used"
+	bpfVarHookLast            = "hook_last"
+	bpfVarHookLost            = "hook_lost"
 	bpfVarReasonOf            = "reason_of"
 	bpfVarRowBlockDiscard     = "row_block_discard"
 	bpfVarRowBlockRead        = "row_block_read"
@@ -428,6 +491,7 @@ const (
 	bpfVarRowSchedWakeup      = "row_sched_wakeup"
 	bpfVarRowTcpRetransmit    = "row_tcp_retransmit"
 	bpfVarSpecs               = "specs"
+	bpfVarStackHook           = "stack_hook"
 	bpfVarStackSamples        = "stack_samples"
 	bpfVarStacks              = "stacks"
 	bpfVarStacksLost          = "stacks_lost"
@@ -436,9 +500,13 @@ const (
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
+	bpfVarUnusedHook          = "unused_hook"
+	bpfVarUnusedHookRecord    = "unused_hook_record"
 	bpfVarUnusedProcessKind   = "unused_process_kind"
 	bpfVarUnusedProcessRecord = "unused_process_record"
 	bpfVarUnusedState         = "unused_state"
+	bpfVarUnusedUnwindKind    = "unused_unwind_kind"
+	bpfVarUnusedUnwindOutcome = "unused_unwind_outcome"
 	bpfVarVictimIsTask        = "victim_is_task"
 	bpfVarWakeBytes           = "wake_bytes"
 	bpfVarWakesOf             = "wakes_of"
@@ -522,6 +590,7 @@ type bpfMapSpecs struct {
 	Contexts       *ebpf.MapSpec `ebpf:"contexts"`
 	FreeCells      *ebpf.MapSpec `ebpf:"free_cells"`
 	FreeEntries    *ebpf.MapSpec `ebpf:"free_entries"`
+	HookRecords    *ebpf.MapSpec `ebpf:"hook_records"`
 	Ledger         *ebpf.MapSpec `ebpf:"ledger"`
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
@@ -537,6 +606,10 @@ type bpfMapSpecs struct {
 	Thieves        *ebpf.MapSpec `ebpf:"thieves"`
 	Threads        *ebpf.MapSpec `ebpf:"threads"`
 	ToldStacks     *ebpf.MapSpec `ebpf:"told_stacks"`
+	UnwindMappings *ebpf.MapSpec `ebpf:"unwind_mappings"`
+	UnwindMisses   *ebpf.MapSpec `ebpf:"unwind_misses"`
+	UnwindOutcomes *ebpf.MapSpec `ebpf:"unwind_outcomes"`
+	UnwindRegions  *ebpf.MapSpec `ebpf:"unwind_regions"`
 	Wakers         *ebpf.MapSpec `ebpf:"wakers"`
 }
 
@@ -553,6 +626,8 @@ type bpfVariableSpecs struct {
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
+	HookLast            *ebpf.VariableSpec `ebpf:"hook_last"`
+	HookLost            *ebpf.VariableSpec `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.VariableSpec `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.VariableSpec `ebpf:"row_block_read"`
@@ -569,6 +644,7 @@ type bpfVariableSpecs struct {
 	RowSchedWakeup      *ebpf.VariableSpec `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.VariableSpec `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
+	StackHook           *ebpf.VariableSpec `ebpf:"stack_hook"`
 	StackSamples        *ebpf.VariableSpec `ebpf:"stack_samples"`
 	Stacks              *ebpf.VariableSpec `ebpf:"stacks"`
 	StacksLost          *ebpf.VariableSpec `ebpf:"stacks_lost"`
@@ -577,9 +653,13 @@ type bpfVariableSpecs struct {
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
+	UnusedHook          *ebpf.VariableSpec `ebpf:"unused_hook"`
+	UnusedHookRecord    *ebpf.VariableSpec `ebpf:"unused_hook_record"`
 	UnusedProcessKind   *ebpf.VariableSpec `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.VariableSpec `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.VariableSpec `ebpf:"unused_state"`
+	UnusedUnwindKind    *ebpf.VariableSpec `ebpf:"unused_unwind_kind"`
+	UnusedUnwindOutcome *ebpf.VariableSpec `ebpf:"unused_unwind_outcome"`
 	VictimIsTask        *ebpf.VariableSpec `ebpf:"victim_is_task"`
 	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
 	WakesOf             *ebpf.VariableSpec `ebpf:"wakes_of"`
@@ -613,6 +693,7 @@ type bpfMaps struct {
 	Contexts       *ebpf.Map `ebpf:"contexts"`
 	FreeCells      *ebpf.Map `ebpf:"free_cells"`
 	FreeEntries    *ebpf.Map `ebpf:"free_entries"`
+	HookRecords    *ebpf.Map `ebpf:"hook_records"`
 	Ledger         *ebpf.Map `ebpf:"ledger"`
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
 	Owners         *ebpf.Map `ebpf:"owners"`
@@ -628,6 +709,10 @@ type bpfMaps struct {
 	Thieves        *ebpf.Map `ebpf:"thieves"`
 	Threads        *ebpf.Map `ebpf:"threads"`
 	ToldStacks     *ebpf.Map `ebpf:"told_stacks"`
+	UnwindMappings *ebpf.Map `ebpf:"unwind_mappings"`
+	UnwindMisses   *ebpf.Map `ebpf:"unwind_misses"`
+	UnwindOutcomes *ebpf.Map `ebpf:"unwind_outcomes"`
+	UnwindRegions  *ebpf.Map `ebpf:"unwind_regions"`
 	Wakers         *ebpf.Map `ebpf:"wakers"`
 }
 
@@ -641,6 +726,7 @@ func (m *bpfMaps) Close() error {
 		m.Contexts,
 		m.FreeCells,
 		m.FreeEntries,
+		m.HookRecords,
 		m.Ledger,
 		m.MissedCalls,
 		m.Owners,
@@ -656,6 +742,10 @@ func (m *bpfMaps) Close() error {
 		m.Thieves,
 		m.Threads,
 		m.ToldStacks,
+		m.UnwindMappings,
+		m.UnwindMisses,
+		m.UnwindOutcomes,
+		m.UnwindRegions,
 		m.Wakers,
 	)
 }
@@ -673,6 +763,8 @@ type bpfVariables struct {
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
+	HookLast            *ebpf.Variable `ebpf:"hook_last"`
+	HookLost            *ebpf.Variable `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.Variable `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.Variable `ebpf:"row_block_read"`
@@ -689,6 +781,7 @@ type bpfVariables struct {
 	RowSchedWakeup      *ebpf.Variable `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.Variable `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
+	StackHook           *ebpf.Variable `ebpf:"stack_hook"`
 	StackSamples        *ebpf.Variable `ebpf:"stack_samples"`
 	Stacks              *ebpf.Variable `ebpf:"stacks"`
 	StacksLost          *ebpf.Variable `ebpf:"stacks_lost"`
@@ -697,9 +790,13 @@ type bpfVariables struct {
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`
+	UnusedHook          *ebpf.Variable `ebpf:"unused_hook"`
+	UnusedHookRecord    *ebpf.Variable `ebpf:"unused_hook_record"`
 	UnusedProcessKind   *ebpf.Variable `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.Variable `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.Variable `ebpf:"unused_state"`
+	UnusedUnwindKind    *ebpf.Variable `ebpf:"unused_unwind_kind"`
+	UnusedUnwindOutcome *ebpf.Variable `ebpf:"unused_unwind_outcome"`
 	VictimIsTask        *ebpf.Variable `ebpf:"victim_is_task"`
 	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
 	WakesOf             *ebpf.Variable `ebpf:"wakes_of"`

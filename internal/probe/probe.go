@@ -48,6 +48,8 @@ type Config struct {
 	Single bool
 	// What of the host is not to be looked at: block devices, TCP, sockets.
 	NoIO, NoTCP, NoNet bool
+
+	hook bpfHook // a bpfStackHook; for tests, until stacks are part of records
 }
 
 // Probe is the loaded kernel side. One goroutine reads it; Attach, DetachFile,
@@ -72,6 +74,7 @@ type Probe struct {
 	settled   map[uint32]*bpfLedgerEntry
 	pairs     map[any][2]uint64
 	walk      *link.Iter
+	unwind    *Unwind
 	sites     int
 	hostSites int
 	hostGaps  []string
@@ -144,6 +147,7 @@ func (p *Probe) load(cfg Config) error {
 	if err := p.kernel.Assign(&p.objs); err != nil {
 		return fmt.Errorf("find the loaded programs: %w", err)
 	}
+	p.unwind = newUnwind(&p.objs.bpfMaps, spec)
 	if err := p.mapMemory(); err != nil {
 		return err
 	}
@@ -187,6 +191,9 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 	if cfg.StackBytes != 0 {
 		spec.Maps["stack_records"].MaxEntries = uint32(cfg.StackBytes)
 	}
+	if cfg.hook != 0 {
+		spec.Maps["hook_records"].MaxEntries = 64 << 20
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
@@ -204,6 +211,8 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		"stack_samples": cfg.Stacks == StacksOfAll,
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
+
+		"stack_hook": uint32(cfg.hook),
 
 		"switch_tells_state": kernel.switchTellsState(),
 		"victim_is_task":     kernel.victimIsTask(),
@@ -272,6 +281,9 @@ func (p *Probe) Close() error {
 		if ring != nil {
 			errs = append(errs, ring.Close())
 		}
+	}
+	if p.unwind != nil {
+		errs = append(errs, p.unwind.close())
 	}
 	errs = append(errs, p.objs.Close(), p.objs.CallEnter.Close(), p.objs.CallExit.Close(), p.objs.LookAtThreads.Close())
 	if p.kernel != nil {

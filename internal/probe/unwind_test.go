@@ -1,0 +1,297 @@
+package probe
+
+import (
+	"bufio"
+	"debug/elf"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"ingero/internal/unwind"
+)
+
+// deep is a running program whose calls come from code without frame pointers.
+type deep struct {
+	t   *testing.T
+	pid int
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+	dir string
+}
+
+// buildDeep builds testdata/unwind beside the simulated CUDA.
+func buildDeep(t *testing.T, frames string) string {
+	dir := sim(t)
+	for _, tool := range []string{"gcc", "g++"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs gcc and g++ to build code without frame pointers")
+		}
+	}
+	flags := "-O2 -g0 -fPIC " + frames + " -Wall -Werror -Wl,-rpath,$ORIGIN -L" + dir
+	for _, args := range []string{
+		"gcc -shared -o libinner.so inner.c -l:libcudart.so.12",
+		"gcc -shared -o libmiddle.so middle.c -linner",
+		"g++ -shared -o libouter.so outer.cc -lmiddle -l:libcudart.so.12",
+		"gcc -shared -o liblate.so late.c -l:libcudart.so.12",
+		"gcc -shared -o libcudart.so.13 tail.c",
+		"gcc -o tail tailmain.c -l:libcudart.so.13",
+		"g++ -o main main.cc -louter -lmiddle -linner -l:libcudart.so.12 -pthread",
+	} {
+		words := strings.Fields(args)
+		words = append(words[:1:1], append(strings.Fields(flags), words[1:]...)...)
+		for i, w := range words {
+			if words[i-min(i, 1)] == "-o" {
+				words[i] = filepath.Join(dir, w)
+			}
+		}
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir = "testdata/unwind"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd, err, out)
+		}
+	}
+	return dir
+}
+
+func startDeep(t *testing.T, dir string, args ...string) *deep {
+	return startProgram(t, dir, "main", args...)
+}
+
+func startProgram(t *testing.T, dir, name string, args ...string) *deep {
+	cmd := exec.Command(filepath.Join(dir, name), args...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close() // it goes on to its end
+		if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
+			t.Error(err)
+		}
+	})
+	d := &deep{t, cmd.Process.Pid, cmd, in, bufio.NewReader(out), dir}
+	d.expect("ready")
+	return d
+}
+
+func (d *deep) expect(word string) {
+	d.t.Helper()
+	if line, err := d.out.ReadString('\n'); strings.TrimSpace(line) != word {
+		d.t.Fatalf("%q, %v; expected %q", line, err, word)
+	}
+}
+
+func (d *deep) next() { fmt.Fprintln(d.in) }
+
+// symbols turns addresses of a process into names of functions.
+type symbols struct {
+	areas []symbolArea
+	files map[string][]elf.Symbol
+}
+
+type symbolArea struct {
+	start, end, bias uint64
+	path             string
+}
+
+func readSymbols(t *testing.T, pid int) *symbols {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &symbols{files: map[string][]elf.Symbol{}}
+	for line := range strings.Lines(string(maps)) {
+		var a symbolArea
+		var offset, inode uint64
+		var perm, dev string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d %s", &a.start, &a.end, &perm, &offset, &dev, &inode, &a.path); n < 7 || perm[2] != 'x' {
+			continue
+		}
+		f, err := elf.Open(a.path)
+		if err != nil {
+			continue
+		}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && p.Off&^4095 <= offset && offset < p.Off+p.Filesz {
+				a.bias = a.start - offset + p.Off - p.Vaddr
+			}
+		}
+		all, _ := f.Symbols()
+		dynamic, _ := f.DynamicSymbols()
+		all = append(all, dynamic...)
+		sort.SliceStable(all, func(i, j int) bool { return all[i].Value < all[j].Value })
+		s.files[a.path] = all
+		s.areas = append(s.areas, a)
+		f.Close()
+	}
+	return s
+}
+
+// name returns the function, and the base name of its file.
+func (s *symbols) name(ip uint64) (fn, file string) {
+	for _, a := range s.areas {
+		if ip < a.start || ip >= a.end {
+			continue
+		}
+		for _, sym := range s.files[a.path] {
+			if at := ip - a.bias; elf.ST_TYPE(sym.Info) == elf.STT_FUNC && at >= sym.Value && at < sym.Value+sym.Size {
+				return sym.Name, filepath.Base(a.path)
+			}
+		}
+		return "?", filepath.Base(a.path)
+	}
+	return "?", "?"
+}
+
+// hooked is one distinct stack that the hook recorded.
+type hooked struct {
+	pid, tid, row uint32
+	n             uint32
+	ips           [128]uint64
+}
+
+// readHook collects stacks until the returned function is called, which
+// returns them with how often each was seen.
+func readHook(s *session) func() map[hooked]int {
+	r, err := ringbuf.NewReader(s.objs.HookRecords)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	seen := map[hooked]int{}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		var rec ringbuf.Record
+		for {
+			r.SetDeadline(time.Now().Add(5 * time.Millisecond))
+			for r.ReadInto(&rec) == nil {
+				h := *(*bpfHookRecord)(unsafe.Pointer(&rec.RawSample[0]))
+				key := hooked{h.Pid, h.Tid, h.Row, h.Count, [128]uint64{}}
+				copy(key.ips[:], h.Ips[:min(h.Count, 128)])
+				seen[key]++
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	return func() map[hooked]int {
+		time.Sleep(20 * time.Millisecond) // one more poll
+		close(stop)
+		<-done
+		r.Close()
+		return seen
+	}
+}
+
+// startWaiting starts a program that says "ready" on standard error and waits
+// until the returned function is called, which lets it run to its end.
+func startWaiting(t *testing.T, cmd *exec.Cmd) (finish func()) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(line, err)
+	}
+	return func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func await(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing happened within 10 s")
+		}
+	}
+}
+
+// TestUnwindMaps checks that both sides mean the same, and that regions come
+// and go.
+func TestUnwindMaps(t *testing.T) {
+	for k, b := range map[unwind.Kind]bpfUnwindKind{
+		unwind.Hole: bpfUnwindKindUNWIND_HOLE, unwind.StackPtr: bpfUnwindKindUNWIND_SP, unwind.FramePtr: bpfUnwindKindUNWIND_BP,
+		unwind.Realigned: bpfUnwindKindUNWIND_REALIGNED, unwind.PLT: bpfUnwindKindUNWIND_PLT, unwind.Signal: bpfUnwindKindUNWIND_SIGNAL,
+		unwind.End: bpfUnwindKindUNWIND_END, unwind.Unsupported: bpfUnwindKindUNWIND_UNSUPPORTED,
+	} {
+		if uint32(k) != uint32(b) {
+			t.Errorf("kind %d is %d in the kernel", k, b)
+		}
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	regions := spec.Maps["unwind_regions"]
+	if regions.MaxEntries != unwind.MaxRegions || regions.InnerMap.MaxEntries != unwind.RegionWords ||
+		len(bpfUnwindProcess{}.Mappings) != unwind.MaxMappings {
+		t.Error("sizes differ")
+	}
+	sim(t)
+	s := open(t, Config{})
+	u := s.Unwind()
+	words := make([]uint64, 3*unwind.RegionWords)
+	for i := range words {
+		words[i] = uint64(i)
+	}
+	const at = unwind.RegionWords / 2
+	if err := u.WriteWords(at, words); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []uint32{0, 1, at, unwind.RegionWords, 3*unwind.RegionWords - 1} {
+		var v uint64
+		pos := at + i
+		if err := u.regions[pos/unwind.RegionWords].Lookup(pos%unwind.RegionWords, &v); err != nil || v != uint64(i) {
+			t.Errorf("word %d is %d, %v", i, v, err)
+		}
+	}
+	for n := range uint32(4) {
+		if err := u.DropRegion(n); err != nil {
+			t.Error(err)
+		}
+		if err := u.DropRegion(n); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := u.WriteWords(unwind.MaxRegions*unwind.RegionWords, words[:1]); err == nil {
+		t.Error("wrote beyond all regions")
+	}
+	if err := u.SetMappings(1, make([]unwind.Mapping, unwind.MaxMappings+10)); err != nil {
+		t.Error(err)
+	}
+	if err := u.DropMappings(1); err != nil {
+		t.Error(err)
+	}
+}
