@@ -85,7 +85,7 @@ func (d *discovery) target(t *tracer, pid int) error {
 	if err := t.probe.Target(pid); err != nil {
 		return err
 	}
-	t.lookForPython(pid)
+	t.lookAtStacks(pid)
 	t.family(pid)
 	d.procs = append(d.procs, p)
 	for _, b := range libs {
@@ -146,7 +146,7 @@ func (d *discovery) look(t *tracer, pid int) {
 	if len(libs) == 0 {
 		return
 	}
-	t.lookForPython(pid)
+	t.lookAtStacks(pid)
 	d.mu.Lock()
 	if p, err := t.fs.Describe(pid); err == nil && !slices.ContainsFunc(d.procs, func(q event.Process) bool {
 		return q.PID == p.PID && q.SinceBoot == p.SinceBoot

@@ -9,13 +9,16 @@ import (
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/python"
+	"ingero/internal/unwind"
 )
 
-// pythons tells the kernel side which traced processes run Python, and names
-// their frames. It is a sink: it hears of processes that come and go.
+// pythons tells the kernel side how to walk the stacks of traced processes and
+// which of them run Python, and names Python frames. It is a sink: it hears of
+// processes that come and go.
 type pythons struct {
 	t     *tracer
 	names python.Processes
+	walks *unwind.Manager // finds the callers of code without frame pointers
 
 	mu     sync.Mutex
 	looked map[int]bool // true: runs Python
@@ -28,6 +31,7 @@ const endedKept = 64
 // is known to run another program, and when it calls CUDA while we think that
 // it does not: at its start its libraries are not there yet.
 func (p *pythons) look(pid int, why event.LifeKind) {
+	p.walks.Process(pid)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	runs, known := p.looked[pid]
@@ -51,8 +55,8 @@ func (p *pythons) look(pid int, why event.LifeKind) {
 	}
 }
 
-// lookForPython looks at a process for the first time.
-func (t *tracer) lookForPython(pid int) {
+// lookAtStacks finds out how to walk the stacks of a process.
+func (t *tracer) lookAtStacks(pid int) {
 	if t.pythons != nil {
 		t.pythons.look(pid, 0)
 	}
@@ -76,6 +80,7 @@ func (p *pythons) Take(b *pipeline.Batch) error {
 }
 
 func (p *pythons) end(pid int) error {
+	p.walks.Exited(pid)
 	p.mu.Lock()
 	delete(p.looked, pid)
 	p.ended = append(p.ended, pid)

@@ -14,6 +14,7 @@ import (
 	"ingero/internal/pipeline"
 	"ingero/internal/probe"
 	"ingero/internal/proc"
+	"ingero/internal/unwind"
 )
 
 // tracer owns everything that runs during one trace.
@@ -93,7 +94,7 @@ func ringBytes(e probe.Emit) int {
 // prepare attaches to everything that is there and opens the store.
 func (t *tracer) prepare() error {
 	if t.plan.stacks() != probe.StacksNone {
-		t.pythons = &pythons{t: t}
+		t.pythons = &pythons{t: t, walks: unwind.New(t.probe.Unwind(), unwind.Config{})}
 		t.stacks = newStacks(t)
 	}
 	if err := t.found.attachKnown(t); err != nil {
@@ -259,6 +260,9 @@ func (t *tracer) close() error {
 		errs = append(errs, t.recorder.close())
 	}
 	t.stacks.Close()
+	if t.pythons != nil {
+		t.pythons.walks.Close()
+	}
 	if t.probe != nil {
 		errs = append(errs, t.probe.Close())
 	}
