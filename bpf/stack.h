@@ -85,8 +85,9 @@ static __always_inline void set_told(u64 hash)
 
 /* Returns the hash of the stack of call f, which is about to begin (entered)
  * or has just returned, and tells user space the stack if it is new; 0 if
- * there is none. The first stack of a process sets *urgent: the process may
- * soon be gone, and with it what its addresses mean. */
+ * there is none. The first stack of a process sets *urgent, and each with
+ * Python frames: the process, or the code object, may soon be gone, and with it
+ * what the addresses mean. */
 static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, bool entered, bool *urgent)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -126,7 +127,7 @@ static __noinline u64 stack_of(struct pt_regs *ctx, struct thread *th, u32 at, b
 		return hash;
 	}
 	set_told(hash);
-	if (!is_told(process)) {
+	if (pythons || !is_told(process)) {
 		set_told(process);
 		*urgent = true;
 	}

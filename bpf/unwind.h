@@ -108,11 +108,17 @@ struct walk {
 	u32 _pad;
 };
 
-static __always_inline bool find_mapping(struct walk *w, const struct unwind_process *p, u64 pc)
+/* The searches are global, so that the verifier follows their many paths once
+ * and not for each combination of the two. */
+
+__noinline int find_mapping(struct walk *w, const struct unwind_process *p, u64 pc)
 {
-	u32 lo = 0, hi = p->count, mid, i;
+	u32 lo = 0, hi, mid, i;
 	const struct unwind_mapping *m;
 
+	if (!w || !p)
+		return false;
+	hi = p->count;
 	if (pc - w->m.start < w->m.size)
 		return true;
 	for (i = 0; i < 10 && lo < hi; i++) {
@@ -138,15 +144,17 @@ static __always_inline u64 *find_word(void *region, u32 at)
 	return bpf_map_lookup_elem(region, &at);
 }
 
-static __always_inline u32 find_rule(struct walk *w, u64 pc)
+__noinline int find_rule(const struct walk *w, u64 pc)
 {
-	u32 rel = pc - w->m.start + w->m.text, at = w->m.index + (rel >> UNWIND_BLOCK_BITS);
-	u32 key = at >> UNWIND_REGION_BITS, lo = 0, hi, mid, i, rule = UNWIND_HOLE;
+	u32 rel, at, key, lo = 0, hi, mid, i, rule = UNWIND_HOLE;
 	void *region;
 	u64 *v;
 
-	if (!w->m.index)
+	if (!w || !w->m.index)
 		return UNWIND_HOLE;
+	rel = pc - w->m.start + w->m.text;
+	at = w->m.index + (rel >> UNWIND_BLOCK_BITS);
+	key = at >> UNWIND_REGION_BITS;
 	region = bpf_map_lookup_elem(&unwind_regions, &key);
 	v = region ? find_word(region, at) : NULL;
 	if (!v)

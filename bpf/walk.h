@@ -168,29 +168,43 @@ static __always_inline void skip_entry(struct walk *w, const struct thread *th, 
 	w->sp += CALL_PUSHES;
 }
 
-/* Writes the return addresses of the running thread's stack to ips, innermost
- * first, and returns their number, at most UNWIND_FRAMES. */
-static __noinline u32 native_stack(struct pt_regs *ctx, u64 *ips)
+struct native_ips {
+	u64 at[UNWIND_FRAMES];
+};
+
+/* Global, so that it is verified once and not for each place that asks. */
+__noinline int walk_stack(struct walk *w, struct native_ips *ips)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct thread *th = bpf_task_storage_get(&threads, task, NULL, 0);
-	struct walk w = { .ip = PT_REGS_IP(ctx), .sp = PT_REGS_SP(ctx), .bp = PT_REGS_FP(ctx), .tgid = task->tgid,
-			  .outcome = UNWIND_TOO_DEEP };
-	struct unwind_process *p = bpf_map_lookup_elem(&unwind_mappings, &w.tgid);
+	struct unwind_process *p;
 	u32 depth, i;
 
-	if (!th || !ips)
+	if (!th || !w || !ips)
 		return 0;
+	w->tgid = task->tgid;
+	p = bpf_map_lookup_elem(&unwind_mappings, &w->tgid);
 	depth = th->depth;
-	w.outer = depth < MAX_DEPTH ? depth : MAX_DEPTH;
-	skip_entry(&w, th, 0); /* where abandoned calls are not yet counted out */
-	skip_entry(&w, th, depth);
-	skip_entry(&w, th, depth - 1);
+	w->outer = depth < MAX_DEPTH ? depth : MAX_DEPTH;
+	skip_entry(w, th, 0); /* where abandoned calls are not yet counted out */
+	skip_entry(w, th, depth);
+	skip_entry(w, th, depth - 1);
 	for (i = 0; i < UNWIND_FRAMES; i++) {
-		ips[w.depth & (UNWIND_FRAMES - 1)] = w.ip;
-		if (!(p ? unwind_step(&w, th, p) : unwind_step(&w, th, NULL)))
+		ips->at[w->depth & (UNWIND_FRAMES - 1)] = w->ip;
+		if (!(p ? unwind_step(w, th, p) : unwind_step(w, th, NULL)))
 			break;
 	}
-	note_walk(&w);
-	return w.depth < UNWIND_FRAMES ? w.depth : UNWIND_FRAMES;
+	note_walk(w);
+	return w->depth < UNWIND_FRAMES ? w->depth : UNWIND_FRAMES;
+}
+
+/* Writes the return addresses of the running thread's stack to ips, innermost
+ * first, and returns their number, at most UNWIND_FRAMES. */
+static __always_inline u32 native_stack(struct pt_regs *ctx, u64 *ips)
+{
+	struct walk w = { .ip = PT_REGS_IP(ctx), .sp = PT_REGS_SP(ctx), .bp = PT_REGS_FP(ctx),
+			  .outcome = UNWIND_TOO_DEEP };
+	u32 n = walk_stack(&w, (struct native_ips *)ips);
+
+	return n < UNWIND_FRAMES ? n : UNWIND_FRAMES;
 }

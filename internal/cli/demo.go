@@ -33,6 +33,7 @@ directory and removed, unless --db says where to keep it.`,
 			if !live {
 				return usagef("say what to show: 'ingero demo --live' (as root)")
 			}
+			o.stack, o.samples = true, true
 			return runLiveDemo(cmd.Context(), env, o)
 		},
 	}

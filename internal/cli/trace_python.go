@@ -31,7 +31,11 @@ const endedKept = 64
 // is known to run another program, and when it calls CUDA while we think that
 // it does not: at its start its libraries are not there yet.
 func (p *pythons) look(pid int, why event.LifeKind) {
-	p.walks.Process(pid)
+	if why == event.Exec {
+		p.walks.Exited(pid) // it has not loaded its libraries yet; its first stack says when it has
+	} else {
+		p.walks.Process(pid)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	runs, known := p.looked[pid]
@@ -95,14 +99,25 @@ func (p *pythons) end(pid int) error {
 	return p.t.probe.ForgetPython(pid)
 }
 
+// read names the Python frames of a stack, while they can be read.
+func (p *pythons) read(s *event.RawStack) {
+	if len(s.Python) > 0 {
+		s.Lines = p.names.Frames(int(s.PID), rawFrames(s))
+	}
+}
+
 // among puts the Python frames of a stack among its native ones.
 func (p *pythons) among(native []event.Frame, s event.RawStack) []event.Frame {
 	if len(s.Python) == 0 {
 		return native
 	}
+	return python.Interleave(native, rawFrames(&s), s.Lines)
+}
+
+func rawFrames(s *event.RawStack) []python.RawFrame {
 	raw := make([]python.RawFrame, len(s.Python))
 	for i, f := range s.Python {
 		raw[i] = python.RawFrame(f)
 	}
-	return python.Interleave(native, raw, p.names.Frames(int(s.PID), raw))
+	return raw
 }

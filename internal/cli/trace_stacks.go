@@ -65,7 +65,7 @@ func (n *namer) start(raw event.RawStack) int64 {
 // newStacks starts what turns addresses into names.
 func newStacks(t *tracer) *pipeline.Stacks {
 	n := &namer{t: t, symbols: symbol.New(symbol.Options{})}
-	cfg := pipeline.StacksConfig{Resolve: n.name, Meet: n.meet, Forget: t.probe.ForgetStack, Keep: t.plan.record}
+	cfg := pipeline.StacksConfig{Read: t.pythons.read, Resolve: n.name, Meet: n.meet, Forget: t.probe.ForgetStack, Keep: t.plan.record}
 	if t.plan.debug {
 		cfg.Told = func(s *event.Stack) {
 			for _, line := range query.StackLines(s) {

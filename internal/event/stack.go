@@ -11,6 +11,7 @@ type RawStack struct {
 	// return addresses, each one instruction after a call.
 	IPs    []uint64
 	Python []PythonFrame // innermost first
+	Lines  []Frame       // what Python are, once they were read
 }
 
 // PythonFrame is a frame of the interpreter: addresses in the process.

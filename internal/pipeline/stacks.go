@@ -6,10 +6,11 @@ import (
 	"ingero/internal/event"
 )
 
-// Stacks gives the addresses of call stacks names, in a goroutine of its own,
+// Stacks gives the addresses of call stacks names, in goroutines of its own,
 // and remembers them for whoever prints or stores events. It is a Sink, which
 // must come before those that ask it.
 type Stacks struct {
+	read    func(*event.RawStack)
 	resolve func(event.RawStack) []event.Frame
 	forget  func(hash uint64) error
 	meet    func(event.RawStack)
@@ -19,7 +20,8 @@ type Stacks struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []event.RawStack
-	waiting map[uint64]bool // in queue, or being resolved
+	waiting map[uint64]bool     // in queue, or being resolved
+	ready   chan event.RawStack // have been read
 	// Two generations: what was not asked for since the one before began is
 	// forgotten with it.
 	young, old map[uint64]*event.Stack
@@ -32,6 +34,9 @@ type Stacks struct {
 
 // StacksConfig says how Stacks works.
 type StacksConfig struct {
+	// Read adds to a stack what has to be read from the process, which may soon
+	// be gone. It does not wait for Resolve of others. May be nil.
+	Read func(*event.RawStack)
 	// Resolve returns the frames of a stack, innermost first.
 	Resolve func(event.RawStack) []event.Frame
 	// Meet is called at once with the first stack of a process, which may soon
@@ -50,14 +55,16 @@ const (
 	stacksKept   = 1 << 13 // of a generation; a stack takes some KB
 )
 
-// NewStacks starts the goroutine.
+// NewStacks starts the goroutines.
 func NewStacks(cfg StacksConfig) *Stacks {
 	s := &Stacks{
-		resolve: cfg.Resolve, forget: cfg.Forget, meet: cfg.Meet, met: map[processID]bool{}, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
+		read: cfg.Read, resolve: cfg.Resolve, forget: cfg.Forget, meet: cfg.Meet, met: map[processID]bool{}, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
+		ready:   make(chan event.RawStack, stacksQueued),
 		waiting: map[uint64]bool{}, young: map[uint64]*event.Stack{}, old: map[uint64]*event.Stack{},
 	}
 	s.changed = sync.NewCond(&s.mu)
-	go s.run()
+	go s.readAll()
+	go s.resolveAll()
 	return s
 }
 
@@ -131,8 +138,8 @@ func (s *Stacks) find(hash uint64) *event.Stack {
 	return x
 }
 
-func (s *Stacks) run() {
-	defer close(s.done)
+func (s *Stacks) readAll() {
+	defer close(s.ready)
 	for {
 		s.mu.Lock()
 		for len(s.queue) == 0 && !s.closed {
@@ -145,6 +152,16 @@ func (s *Stacks) run() {
 		raw := s.queue[0]
 		s.queue = s.queue[1:]
 		s.mu.Unlock()
+		if s.read != nil {
+			s.read(&raw)
+		}
+		s.ready <- raw
+	}
+}
+
+func (s *Stacks) resolveAll() {
+	defer close(s.done)
+	for raw := range s.ready {
 		x := &event.Stack{Hash: raw.Hash, PID: raw.PID, TID: raw.TID, Op: raw.Op, IPs: raw.IPs, Frames: s.resolve(raw)}
 		if s.told != nil {
 			s.told(x)

@@ -257,13 +257,13 @@ func (m *Manager) look(pid int) {
 }
 
 // tell loads the table of each file that is not known yet. Meanwhile the
-// kernel works with those it has.
+// kernel works with those it has, and by frame pointers.
 func (m *Manager) tell(pid int, p *process, all []area) error {
 	out := make([]Mapping, len(all))
 	for i, a := range all {
 		out[i] = Mapping{Start: a.start, Size: uint32(min(a.end-a.start, 1<<32-1))}
 	}
-	told := time.Now()
+	var told time.Time // the first time as soon as there is one table
 	for i, a := range all {
 		f := m.file(pid, a)
 		if f == nil {
