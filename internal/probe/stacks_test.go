@@ -1,18 +1,17 @@
 package probe
 
 import (
-	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"ingero/internal/event"
 	"ingero/internal/proc"
+	"ingero/internal/symbol"
 )
 
 // caller makes calls of every kind from functions with known names.
@@ -93,61 +92,32 @@ func program(t *testing.T, dir string) string {
 	return compile(t, dir, "caller", caller, "-L"+dir, "-l:libcudart.so.12", "-Wl,-rpath,"+dir, "-ldl")
 }
 
-// names turns frames into names of functions.
-type names struct {
-	t    *testing.T
-	dir  string
-	seen map[string][]elf.Symbol
-	segs map[string][]*elf.Prog
-}
-
-func (n *names) of(file string) string {
-	file, text, ok := strings.Cut(file, "+")
-	if !ok {
-		return "?"
-	}
-	offset, err := strconv.ParseUint(text, 0, 64)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	if _, ok := n.segs[file]; !ok {
-		n.segs[file] = nil
-		if f, err := elf.Open(filepath.Join(n.dir, file)); err == nil {
-			n.segs[file] = f.Progs
-			all, _ := f.Symbols()
-			more, _ := f.DynamicSymbols()
-			n.seen[file] = append(all, more...)
-			f.Close()
-		}
-	}
-	for _, p := range n.segs[file] {
-		if p.Type == elf.PT_LOAD && offset >= p.Off && offset < p.Off+p.Filesz {
-			addr := offset - p.Off + p.Vaddr
-			for _, s := range n.seen[file] {
-				if elf.ST_TYPE(s.Info) == elf.STT_FUNC && addr >= s.Value && addr < s.Value+s.Size {
-					return s.Name
-				}
-			}
-		}
-	}
-	return "(" + file + ")"
-}
-
 // stacksOf resolves all stacks while the process lives, as functions down to
 // main, by hash.
-func (s *session) stacksOf(dir string) map[uint64]string {
+func (s *session) stacksOf() map[uint64]string {
 	s.t.Helper()
 	for s.once(0) > 0 {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := &names{s.t, dir, map[string][]elf.Symbol{}, map[string][]*elf.Prog{}}
-	var addresses proc.Addresses
+	symbols := symbol.New(symbol.Options{})
+	defer symbols.Close()
 	out := map[uint64]string{}
 	for _, raw := range s.stacks {
 		var path []string
-		for _, f := range addresses.Resolve(raw) {
-			path = append(path, n.of(f.File))
+		start, err := proc.FS{}.StartOf(raw.StartBoot)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, f := range symbols.Resolve(int(raw.PID), start, raw.IPs) {
+			name, _, _ := strings.Cut(f.Symbol, "+")
+			if f.Inlined {
+				continue
+			}
+			if name == "" {
+				name = "(" + f.File + ")"
+			}
+			path = append(path, name)
 			if path[len(path)-1] == "main" {
 				break
 			}
@@ -182,7 +152,7 @@ func TestStacks(t *testing.T) {
 			}
 			p.goOn()
 			p.line()
-			stacks := s.stacksOf(dir)
+			stacks := s.stacksOf()
 			p.Process.Kill()
 			p.Wait()
 			s.finish()
