@@ -112,6 +112,30 @@ static __always_inline bool leave_frame(struct walk *w, const struct thread *th,
 	return w->ip ? true : end_walk(w, UNWIND_COMPLETE);
 }
 
+/* Is ip what a call would leave as return address? For what a register that is
+ * perhaps no frame pointer leads to, in code that is not known. */
+static __always_inline bool follows_call(u64 ip)
+{
+#if defined(__TARGET_ARCH_arm64)
+	u32 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (void *)(ip - sizeof(word)));
+	return (word & 0xfc000000) == 0x94000000 /* BL */ || (word & 0xfffffc1f) == 0xd63f0000 /* BLR */;
+#else
+	u8 b[8] = {}; /* the seven before ip, and a zero */
+	u32 i;
+
+	if (bpf_probe_read_user(b, 7, (void *)(ip - 7)))
+		return false;
+	if (b[2] == 0xe8) /* CALL rel32 */
+		return true;
+	for (i = 0; i < 6; i++)
+		if (b[i] == 0xff && (b[i + 1] & 0x38) == 0x10) /* CALL r/m64, of two to seven bytes */
+			return true;
+	return false;
+#endif
+}
+
 /* Global, so that it is verified by itself. 0 ends the walk. */
 __noinline int unwind_step(struct walk *w, const struct thread *th, const struct unwind_process *p)
 {
@@ -126,7 +150,7 @@ __noinline int unwind_step(struct walk *w, const struct thread *th, const struct
 		rule = find_rule(w, pc);
 	} else {
 		w->missed = 1;
-		if (p && w->guessed) /* it was something else in the register */
+		if (w->guessed && !follows_call(w->ip)) /* it was something else in the register */
 			return end_walk(w, UNWIND_NO_RULE);
 	}
 	w->depth++;
