@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"ingero/internal/query"
@@ -58,10 +59,16 @@ func showStacks(w io.Writer, r *store.Reader, a *query.StacksAnswer, why, hint s
 	return err
 }
 
-// framesText is a stack on lines of its own, innermost first.
+// framesText is a stack on lines of its own, innermost first. Where Python is
+// on it, of the native frames only the function called is shown: the others are
+// the interpreter's.
 func framesText(stack []query.Frame) string {
 	if len(stack) == 0 {
 		return "    (no stack)\n"
+	}
+	isNative := func(f query.Frame) bool { return f.PyFunc == "" }
+	if slices.ContainsFunc(stack, func(f query.Frame) bool { return !isNative(f) }) {
+		stack = append(stack[:1:1], slices.DeleteFunc(slices.Clone(stack[1:]), isNative)...)
 	}
 	var b strings.Builder
 	for i, f := range stack {
