@@ -8,6 +8,7 @@ import (
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
+	"ingero/internal/proc"
 	"ingero/internal/python"
 	"ingero/internal/unwind"
 )
@@ -51,7 +52,7 @@ func (p *pythons) look(pid int, why event.LifeKind) {
 	case err == nil:
 		p.t.status.debugf("process %d runs CPython %v", pid, version)
 		err = p.t.probe.SetPython(pid, walk)
-	case errors.Is(err, python.ErrNone) || errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, python.ErrNone) || errors.Is(err, proc.ErrGone) || errors.Is(err, fs.ErrNotExist):
 		err = p.t.probe.ForgetPython(pid)
 	}
 	if err != nil {

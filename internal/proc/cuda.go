@@ -21,7 +21,7 @@ import (
 // fs.ErrPermission when only root may look, and ErrGone when the process
 // ended.
 func (p FS) CUDA(pid int) ([]Binary, error) {
-	maps, err := p.mappings(pid)
+	maps, err := p.code(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (p FS) CUDA(pid int) ([]Binary, error) {
 	}
 	named := false
 	for _, m := range maps {
-		named = named || IsCUDA(m.path)
+		named = named || IsCUDA(m.Path)
 	}
 	if !named {
 		program, err := p.program(pid, maps)
@@ -49,8 +49,8 @@ func (p FS) CUDA(pid int) ([]Binary, error) {
 			all = addBinary(all, *b)
 		}
 		// Any file may vanish or be unreadable; only the libraries matter.
-		if err != nil && IsCUDA(m.path) && failed == nil {
-			failed = fmt.Errorf("open %s of process %d: %w", m.path, pid, err)
+		if err != nil && IsCUDA(m.Path) && failed == nil {
+			failed = fmt.Errorf("open %s of process %d: %w", m.Path, pid, err)
 		}
 	}
 	if len(all) == 0 {
@@ -71,13 +71,13 @@ func ignoreLost(err error) error {
 
 // program returns the mapping of the process's executable; nil when it has
 // none.
-func (p FS) program(pid int, maps []mapping) (*mapping, error) {
+func (p FS) program(pid int, maps []Mapping) (*Mapping, error) {
 	exe, err := os.Readlink(p.path(pid, "exe"))
 	if err != nil {
 		return nil, procError("read program", pid, err)
 	}
 	for i := range maps {
-		if maps[i].path == exe {
+		if maps[i].Path == exe {
 			return &maps[i], nil
 		}
 	}
@@ -86,12 +86,12 @@ func (p FS) program(pid int, maps []mapping) (*mapping, error) {
 
 // inspect returns the mapped file as a Binary; nil if it holds nothing to
 // trace.
-func (p FS) inspect(pid int, m mapping) (*Binary, error) {
+func (p FS) inspect(pid int, m Mapping) (*Binary, error) {
 	open, st, err := p.reach(pid, m)
 	if err != nil || open == "" {
 		return nil, err
 	}
-	path := strings.TrimSuffix(m.path, " (deleted)")
+	path := strings.TrimSuffix(m.Path, " (deleted)")
 	return p.binary(open, path, st)
 }
 
@@ -109,18 +109,18 @@ func (p FS) binary(open, path string, st fs.FileInfo) (*Binary, error) {
 // path where both see the same file, the path below the process's root when
 // it lives in another mount namespace, or the mapping itself when the file
 // was deleted or replaced. open is empty for what is no regular file.
-func (p FS) reach(pid int, m mapping) (open string, st fs.FileInfo, err error) {
-	inside := p.path(pid, "root") + m.path
-	if st, err = os.Stat(inside); err == nil && inode(st) == m.ino {
+func (p FS) reach(pid int, m Mapping) (open string, st fs.FileInfo, err error) {
+	inside := p.path(pid, "root") + m.Path
+	if st, err = os.Stat(inside); err == nil && inode(st) == m.Inode {
 		if !st.Mode().IsRegular() {
 			return "", nil, nil
 		}
-		if own, err := os.Stat(m.path); err == nil && os.SameFile(own, st) {
-			return m.path, own, nil
+		if own, err := os.Stat(m.Path); err == nil && os.SameFile(own, st) {
+			return m.Path, own, nil
 		}
 		return inside, st, nil
 	}
-	mapped := p.path(pid, filepath.Join("map_files", fmt.Sprintf("%x-%x", m.start, m.end)))
+	mapped := p.path(pid, filepath.Join("map_files", fmt.Sprintf("%x-%x", m.Start, m.End)))
 	byMap, mapErr := os.Stat(mapped)
 	switch {
 	case mapErr == nil && byMap.Mode().IsRegular():

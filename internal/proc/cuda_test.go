@@ -3,11 +3,15 @@ package proc
 import (
 	"debug/elf"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"ingero/internal/event"
 )
@@ -153,20 +157,54 @@ func TestCache(t *testing.T) {
 
 func TestParseMapping(t *testing.T) {
 	for line, want := range map[string]string{
-		"7f00-7f10 r-xp 00028000 fd:01 12      /usr/lib/x.so":       "/usr/lib/x.so",
-		"7f00-7f10 r-xp 00028000 fd:01 12      /a b/x.so (deleted)": "/a b/x.so (deleted)",
-		`7f00-7f10 r-xp 00028000 fd:01 12      /a\012b`:             "/a\nb",
-		"7f00-7f10 r--p 00028000 fd:01 12      /usr/lib/x.so":       "",
-		"7f00-7f10 r-xp 00000000 00:00 0       [vdso]":              "",
-		"7f00-7f10 r-xp 00000000 00:00 0 ":                          "",
-		"7f00-7f10 r-xp 00000000 00:0e 77      anon_inode:[io]":     "",
-		"zz-7f10 r-xp 00000000 fd:01 12      /x":                    "",
-		"7f00-7f10 r-xp":                                            "",
-		"":                                                          "",
+		"7f00-7f10 r-xp 00028000 fd:01 12      /usr/lib/x.so":                     "7f00 7f10 28000 true fd:01 12 true /usr/lib/x.so",
+		"7f00-7f10 r-xp 00028000 fd:01 12      /a b/x.so (deleted)":               "7f00 7f10 28000 true fd:01 12 true /a b/x.so (deleted)",
+		`7f00-7f10 r-xp 00028000 fd:01 12      /a\012b`:                           "7f00 7f10 28000 true fd:01 12 true /a\nb",
+		"7f00-7f10 r--p 00028000 fd:01 12      /usr/lib/x.so":                     "7f00 7f10 28000 false fd:01 12 true /usr/lib/x.so",
+		"7f00-7f10 r-xp 00000000 00:00 0       [vdso]":                            "7f00 7f10 0 true 00:00 0 false [vdso]",
+		"7f00-7f10 r-xp 00000000 00:00 0 ":                                        "7f00 7f10 0 true 00:00 0 false ",
+		"7f00-7f10 r-xp 00000000 00:0e 77      anon_inode:[io]":                   "7f00 7f10 0 true 00:0e 77 false anon_inode:[io]",
+		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0      [vsyscall]": "ffffffffff600000 ffffffffff601000 0 true 00:00 0 false [vsyscall]",
+		"zz-7f10 r-xp 00000000 fd:01 12      /x":                                  "",
+		"7f10-7f00 r-xp 00000000 fd:01 12      /x":                                "",
+		"7f00-7f10 r-xp": "",
+		"":               "",
 	} {
-		m, _, ok := parseMapping(line)
-		if ok != (want != "") || ok && m.path != want {
-			t.Errorf("%q: got %q, %v", line, m.path, ok)
+		m, ok := ParseMapping(line)
+		got := fmt.Sprintf("%x %x %x %v %s %d %v %s", m.Start, m.End, m.Offset, m.Code, m.Dev, m.Inode, m.OfFile(), m.Path)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%q: got %q, %v", line, got, ok)
+		}
+	}
+}
+
+// Links of a container stay inside it; pipes are not opened, which would wait
+// for a writer.
+func TestOpenInside(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: sudo -E go test ./internal/proc")
+	}
+	root := t.TempDir()
+	os.Symlink("/real", filepath.Join(root, "link"))
+	os.WriteFile(filepath.Join(root, "real"), []byte("inside"), 0o644)
+	os.Symlink("../../../../../../../etc/passwd", filepath.Join(root, "out"))
+	unix.Mkfifo(filepath.Join(root, "pipe"), 0o644)
+	own := t.TempDir()
+	os.MkdirAll(filepath.Join(own, "7"), 0o755)
+	os.Symlink(root, filepath.Join(own, "7/root"))
+	p := FS{Root: own}
+	f, err := p.OpenInside(7, "/link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if b, err := io.ReadAll(f); err != nil || string(b) != "inside" {
+		t.Errorf("a link led to %q, %v", b, err)
+	}
+	for _, path := range []string{"/out", "/pipe", "/", "/none"} {
+		if f, err := p.OpenInside(7, path); err == nil {
+			t.Errorf("%s was opened", path)
+			f.Close()
 		}
 	}
 }

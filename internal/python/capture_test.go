@@ -88,17 +88,17 @@ var pythonFile = regexp.MustCompile(`python3`)
 // take reads what the walker and the naming of its frames need, once the
 // threads stand where they said.
 func (c *capture) take(walker *plain, pid int) error {
-	p, err := Find("/proc", pid)
+	p, err := Find(pid)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	likely, names, err := mappings("/proc", pid)
+	likely, names, err := mappings(pid)
 	if err != nil {
 		return err
 	}
 	for _, m := range likely {
-		if s, err := m.symbols("/proc", pid); err == nil && s.runtime != 0 {
+		if s, err := m.symbols(pid); err == nil && s.runtime != 0 {
 			c.Symbols.Runtime, c.Symbols.Version, c.Symbols.CodeType = s.runtime, s.version, s.codeType
 		}
 	}

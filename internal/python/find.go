@@ -1,96 +1,58 @@
 package python
 
 import (
-	"bufio"
 	"debug/elf"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
-)
 
-// mapped is a file that a process maps, at its lowest address.
-type mapped struct {
-	start, end, offset uint64
-	path               string // as the process sees it
-}
+	"ingero/internal/proc"
+)
 
 var (
 	interpreter = regexp.MustCompile(`^(lib)?python([0-9]+(\.[0-9]+)?[a-z]{0,2})?(\.so[0-9.]*)?( \(deleted\))?$`)
 	minorInName = regexp.MustCompile(`python3\.([0-9]+)|\.cpython-3([0-9]+)-`)
 )
 
+// mapped is a file that a process maps, at its lowest address.
+type mapped struct{ proc.Mapping }
+
 // mappings returns the files that a process maps: those named like an
 // interpreter first, then its program, which may have one inside. names are
 // those of all files.
-func mappings(root string, pid int) (likely []mapped, names []string, err error) {
-	dir := filepath.Join(root, strconv.Itoa(pid))
-	f, err := os.Open(filepath.Join(dir, "maps"))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+func mappings(pid int) (likely []mapped, names []string, err error) {
+	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	seen := map[string]bool{}
 	var program []mapped
-	s := bufio.NewScanner(f)
-	s.Buffer(make([]byte, 16<<10), 1<<20)
-	for s.Scan() {
-		field := strings.SplitN(s.Text(), " ", 6)
-		if len(field) < 6 {
+	for m, err := range (proc.FS{}).Mappings(pid) {
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case !m.OfFile() || seen[m.Path]:
 			continue
+		case interpreter.MatchString(filepath.Base(m.Path)):
+			likely = append(likely, mapped{m})
+		case m.Path == exe:
+			program = append(program, mapped{m})
 		}
-		m := mapped{path: strings.TrimLeft(field[5], " ")}
-		if !strings.HasPrefix(m.path, "/") || seen[m.path] {
-			continue
-		}
-		seen[m.path] = true
-		names = append(names, m.path)
-		_, e1 := fmt.Sscanf(field[0], "%x-%x", &m.start, &m.end)
-		_, e2 := fmt.Sscanf(field[2], "%x", &m.offset)
-		if e1 != nil || e2 != nil {
-			continue
-		}
-		if interpreter.MatchString(filepath.Base(m.path)) {
-			likely = append(likely, m)
-		} else if m.path == exe {
-			program = append(program, m)
-		}
+		seen[m.Path] = true
+		names = append(names, m.Path)
 	}
-	return append(likely, program...), names, s.Err()
+	return append(likely, program...), names, nil
 }
 
 // symbols are those of an interpreter, as addresses in the process; 0 is not
 // there.
 type symbols struct{ runtime, version, codeType uint64 }
 
-// open opens the very file that is mapped, which may be in a container or
-// replaced on disk.
-func (m mapped) open(root string, pid int) (*os.File, error) {
-	dir := filepath.Join(root, strconv.Itoa(pid))
-	f, err := os.Open(filepath.Join(dir, "map_files", fmt.Sprintf("%x-%x", m.start, m.end)))
-	if err != nil {
-		f, err = os.Open(filepath.Join(dir, "root", m.path))
-	}
-	if err != nil {
-		return nil, err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
-		return nil, errors.Join(fs.ErrInvalid, err)
-	}
-	return f, nil
-}
-
 const maxSymbols = 64 << 20 // bytes of a symbol table that is read
 
 // symbols looks for CPython in a mapped file.
-func (m mapped) symbols(root string, pid int) (symbols, error) {
-	f, err := m.open(root, pid)
+func (m mapped) symbols(pid int) (symbols, error) {
+	f, err := proc.FS{}.OpenMapped(pid, m.Mapping)
 	if err != nil {
 		return symbols{}, err
 	}
@@ -142,8 +104,8 @@ func (m mapped) symbols(root string, pid int) (symbols, error) {
 func (m mapped) bias(img *elf.File) (uint64, bool) {
 	const page = 4<<10 - 1
 	for _, p := range img.Progs {
-		if p.Type == elf.PT_LOAD && p.Off&^page <= m.offset && m.offset < p.Off+p.Filesz {
-			return m.start - (p.Vaddr - p.Off + m.offset), true
+		if p.Type == elf.PT_LOAD && p.Off&^page <= m.Offset && m.Offset < p.Off+p.Filesz {
+			return m.Start - (p.Vaddr - p.Off + m.Offset), true
 		}
 	}
 	return 0, false
@@ -151,23 +113,23 @@ func (m mapped) bias(img *elf.File) (uint64, bool) {
 
 // Find describes the interpreter of a process. The error wraps ErrNone if it
 // has none; if it has one that is not known, the error says what and why.
-func Find(root string, pid int) (*Process, error) {
+func Find(pid int) (*Process, error) {
 	fail := func(err error) (*Process, error) {
 		return nil, fmt.Errorf("look for Python in process %d: %w", pid, err)
 	}
-	likely, names, err := mappings(root, pid)
+	likely, names, err := mappings(pid)
 	if err != nil {
 		return fail(err)
 	}
 	for _, m := range likely {
-		found, err := m.symbols(root, pid)
+		found, err := m.symbols(pid)
 		if err != nil {
 			return fail(err)
 		}
 		if found.runtime == 0 {
 			continue
 		}
-		f, err := openMemory(root, pid)
+		f, err := openMemory(pid)
 		if err != nil {
 			return fail(err)
 		}
@@ -180,8 +142,8 @@ func Find(root string, pid int) (*Process, error) {
 		return p, nil
 	}
 	for _, m := range likely {
-		if interpreter.MatchString(filepath.Base(m.path)) {
-			return fail(fmt.Errorf("%s has no symbol _PyRuntime: Python before 3.7, or stripped of what it exports", m.path))
+		if interpreter.MatchString(filepath.Base(m.Path)) {
+			return fail(fmt.Errorf("%s has no symbol _PyRuntime: Python before 3.7, or stripped of what it exports", m.Path))
 		}
 	}
 	return fail(ErrNone)

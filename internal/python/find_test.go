@@ -13,7 +13,7 @@ import (
 )
 
 func TestNoPython(t *testing.T) {
-	if _, err := Find("/proc", os.Getpid()); !errors.Is(err, ErrNone) {
+	if _, err := Find(os.Getpid()); !errors.Is(err, ErrNone) {
 		t.Errorf("this test: %v", err)
 	}
 }
@@ -39,7 +39,7 @@ func TestUnknownVersions(t *testing.T) {
 			}
 			tried++
 			out.Read(make([]byte, 6))
-			_, err = Find("/proc", cmd.Process.Pid)
+			_, err = Find(cmd.Process.Pid)
 			in.Close()
 			cmd.Wait()
 			if err == nil || errors.Is(err, ErrNone) || !strings.Contains(err.Error(), words) {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -16,8 +14,8 @@ import (
 // other process with its number is ever read.
 type memory struct{ io.ReaderAt }
 
-func openMemory(root string, pid int) (*os.File, error) {
-	return os.Open(filepath.Join(root, strconv.Itoa(pid), "mem"))
+func openMemory(pid int) (*os.File, error) {
+	return os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 }
 
 func (m memory) read(b []byte, at uint64) error {

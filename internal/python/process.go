@@ -41,8 +41,6 @@ func (p *Process) Close() error { return p.file.Close() }
 // Processes are those that run CPython, by PID. It is safe for concurrent
 // use.
 type Processes struct {
-	Root string // where procfs is mounted; empty means /proc
-
 	mu  sync.Mutex
 	all map[int]*Process
 }
@@ -52,11 +50,7 @@ type Processes struct {
 // show. A process that runs another program now, or has just been forked, is
 // added again.
 func (ps *Processes) Add(pid int) (Walk, Version, error) {
-	root := ps.Root
-	if root == "" {
-		root = "/proc"
-	}
-	p, err := Find(root, pid)
+	p, err := Find(pid)
 	if err != nil {
 		return Walk{}, Version{}, err
 	}

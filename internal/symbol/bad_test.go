@@ -299,8 +299,8 @@ func FuzzTable(f *testing.F) {
 	f.Add(withDebug(".zdebug_info .zdebug_line", 0, []byte("ZLIB\x00\x00\x00\x00\x00\x00\x00\x10x\x9c")))
 	if maps, err := readMaps(os.Getpid()); err == nil {
 		for _, m := range maps {
-			if m.path == "[vdso]" {
-				if _, b, err := m.vdso(os.Getpid()); err == nil {
+			if m.Path == vdso {
+				if _, b, err := m.readVDSO(os.Getpid()); err == nil {
 					f.Add(b)
 				}
 			}

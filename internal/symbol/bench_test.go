@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ingero/internal/proc"
 )
 
 const manyFunctions = 200_000
@@ -37,8 +39,8 @@ func mapped(t testing.TB, content []byte) (base uint64) {
 		t.Fatal(err)
 	}
 	for _, m := range maps {
-		if m.path == path {
-			return m.start
+		if m.Path == path {
+			return m.Start
 		}
 	}
 	t.Fatal("not in the memory map")
@@ -144,7 +146,7 @@ func BenchmarkLibrary(b *testing.B) {
 			continue
 		}
 		b.Run(filepath.Base(path), func(b *testing.B) {
-			_, data, err := mapFile(unix.AT_FDCWD, path, &unix.OpenHow{})
+			_, data, err := mapFile(proc.OpenRegular(path))
 			if err != nil {
 				b.Skip(err)
 			}

@@ -25,14 +25,14 @@ func openAll(pid int, maps []mapping) []*object {
 		if m.file != nil {
 			continue
 		}
-		id := ident{m.dev, m.path, m.ino}
+		id := ident{m.Dev, m.Path, m.Inode}
 		b, ok := seen[id]
 		if !ok {
 			if key, data, err := m.open(pid); err == nil && space-len(data) < 0 {
 				unix.Munmap(data)
 			} else if err == nil {
 				space -= len(data)
-				b = &object{key: key, data: data, heap: m.path == "[vdso]"}
+				b = &object{key: key, data: data, heap: m.Path == vdso}
 			}
 			seen[id] = b
 		}
@@ -45,7 +45,7 @@ func openAll(pid int, maps []mapping) []*object {
 func (p *process) reuse(maps []mapping) {
 	for i := range maps {
 		m := &maps[i]
-		old := p.find(m.start)
+		old := p.find(m.Start)
 		if old == nil || old.file == nil || old.file.data == nil {
 			continue
 		}
@@ -158,7 +158,7 @@ func (r *Resolver) ready(p *process, m *mapping) *object {
 		err := guarded(func() {
 			if !b.sought {
 				b.sought = true
-				r.findSplit(b, p.pid, m.path)
+				r.findSplit(b, p.pid, m.Path)
 			}
 			b.tab = newTable(b.img, b.split)
 			if !r.opts.NoLines {
@@ -184,7 +184,7 @@ func (r *Resolver) reopen(p *process, m *mapping) bool {
 	if err != nil {
 		return false
 	}
-	b := &object{key: key, data: data, heap: m.path == "[vdso]"}
+	b := &object{key: key, data: data, heap: m.Path == vdso}
 	if key != m.file.key {
 		b.close()
 		return false

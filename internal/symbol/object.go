@@ -1,7 +1,6 @@
 package symbol
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,33 +36,22 @@ type object struct {
 	lines  *lines
 }
 
-// mapFile maps a whole regular file. Devices and pipes are not touched:
-// opening one may do harm or block.
-func mapFile(dir int, path string, how *unix.OpenHow) (fileKey, []byte, error) {
-	how.Flags |= unix.O_PATH | unix.O_CLOEXEC
-	fd, err := unix.Openat2(dir, path, how)
-	if how.Resolve == 0 && (errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM)) { // no such call, or not allowed
-		fd, err = unix.Openat(dir, path, int(how.Flags), 0)
-	}
+// mapFile maps a whole file, and closes it.
+func mapFile(f *os.File, err error) (fileKey, []byte, error) {
 	if err != nil {
-		return fileKey{}, nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return fileKey{}, nil, err
 	}
-	defer unix.Close(fd)
+	defer f.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fileKey{}, nil, &os.PathError{Op: "stat", Path: path, Err: err}
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fileKey{}, nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size <= 0 || st.Size > maxSpace {
-		return fileKey{}, nil, fmt.Errorf("map %s: %w", path, errNotELF)
+	if st.Size <= 0 || st.Size > maxSpace {
+		return fileKey{}, nil, fmt.Errorf("map %s: %w", f.Name(), errNotELF)
 	}
-	file, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	data, err := unix.Mmap(int(f.Fd()), 0, int(st.Size), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
-		return fileKey{}, nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(file)
-	data, err := unix.Mmap(file, 0, int(st.Size), unix.PROT_READ, unix.MAP_PRIVATE)
-	if err != nil {
-		return fileKey{}, nil, &os.PathError{Op: "mmap", Path: path, Err: err}
+		return fileKey{}, nil, &os.PathError{Op: "mmap", Path: f.Name(), Err: err}
 	}
 	return fileKey{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, data, nil
 }

@@ -260,9 +260,6 @@ func TestOtherRoot(t *testing.T) {
 	}
 	path := build(t, "-O1", "-static")
 	root := t.TempDir()
-	os.Symlink("/real", filepath.Join(root, "link"))
-	os.WriteFile(filepath.Join(root, "real"), []byte("inside"), 0o644)
-	os.Symlink("../../../../../../../etc/passwd", filepath.Join(root, "out"))
 	if err := os.Rename(path, filepath.Join(root, "program")); err != nil {
 		t.Fatal(err)
 	}
@@ -271,12 +268,6 @@ func TestOtherRoot(t *testing.T) {
 	cmd.Dir = "/"
 	v := start(t, cmd)
 	check(t, "stack", newResolver(t, Options{}).Resolve(v.pid, v.start, v.stack), named...)
-	if _, b, err := mapInRoot(v.pid, "/link"); err != nil || string(b) != "inside" {
-		t.Errorf("a link led to %q, %v", b, err)
-	}
-	if _, b, err := mapInRoot(v.pid, "/out"); err == nil {
-		t.Errorf("a link led out of the container: %d bytes", len(b))
-	}
 }
 
 func TestVDSO(t *testing.T) {
@@ -284,11 +275,11 @@ func TestVDSO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(maps, func(m mapping) bool { return m.path == "[vdso]" })
+	i := slices.IndexFunc(maps, func(m mapping) bool { return m.Path == vdso })
 	if i < 0 {
 		t.Skip("this process has no vDSO")
 	}
-	_, data, err := maps[i].vdso(os.Getpid())
+	_, data, err := maps[i].readVDSO(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +292,7 @@ func TestVDSO(t *testing.T) {
 		t.Fatal("the vDSO has no functions")
 	}
 	_, b := tab.symbol(tab.order[0])
-	got := newResolver(t, Options{}).Resolve(os.Getpid(), 0, []uint64{maps[i].start + le.Uint64(b[8:])})
+	got := newResolver(t, Options{}).Resolve(os.Getpid(), 0, []uint64{maps[i].Start + le.Uint64(b[8:])})
 	if len(got) != 1 || got[0].File != "[vdso]" || got[0].Symbol != string(tab.name(tab.order[0], maxName))+"+0x0" {
 		t.Errorf("got %+v", got)
 	}
@@ -317,7 +308,7 @@ func TestCutShort(t *testing.T) {
 	r := newResolver(t, Options{})
 	o.loaded, o.tab = true, nil
 	p := &process{pid: os.Getpid()}
-	m := &mapping{start: 0x1000000, end: 0x2000000, path: path, file: o}
+	m := &mapping{proc.Mapping{Start: 0x1000000, End: 0x2000000, Path: path}, o}
 	if err := os.Truncate(path, 4096); err != nil {
 		t.Fatal(err)
 	}

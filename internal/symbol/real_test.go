@@ -14,9 +14,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"ingero/internal/event"
+
+	"ingero/internal/proc"
 )
 
 // tool skips a test that needs a program which is not installed.
@@ -62,7 +62,7 @@ func openObject(t testing.TB, path string) *object {
 	if err != nil {
 		t.Skip(err)
 	}
-	key, data, err := mapFile(unix.AT_FDCWD, path, &unix.OpenHow{})
+	key, data, err := mapFile(proc.OpenRegular(path))
 	if err != nil {
 		t.Fatal(err)
 	}

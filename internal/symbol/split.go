@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ingero/internal/proc"
 )
 
 // maxSummed is the largest file whose checksum is worth computing: a second.
@@ -49,17 +51,17 @@ func (r *Resolver) findSplit(b *object, pid int, path string) {
 		return false
 	}
 	for _, p := range byID {
-		_, data, err := mapInRoot(pid, p)
+		_, data, err := mapFile(proc.FS{}.OpenInside(pid, p))
 		if try(data, err, nil) {
 			return
 		}
-		_, data, err = mapFile(unix.AT_FDCWD, p, &unix.OpenHow{})
+		_, data, err = mapFile(proc.OpenRegular(p))
 		if try(data, err, nil) {
 			return
 		}
 	}
 	for _, p := range byLink {
-		key, data, err := mapInRoot(pid, p)
+		key, data, err := mapFile(proc.FS{}.OpenInside(pid, p))
 		if key == b.key && data != nil { // a link to itself
 			unix.Munmap(data)
 			continue

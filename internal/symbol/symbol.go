@@ -275,7 +275,7 @@ func (r *Resolver) frames(frames []event.Frame, p *process, m *mapping, ip, at u
 	entry := false
 	err := guarded(func() {
 		var ok bool
-		if addr, ok = b.img.address(at - m.start + m.off); !ok {
+		if addr, ok = b.img.address(at - m.Start + m.Offset); !ok {
 			return
 		}
 		if ref, begin, ok := b.tab.find(addr); ok {

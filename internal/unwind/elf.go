@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
-// Errors of Load. Files without a table are walked by frame pointers.
+// Errors of Read. Files without a table are walked by frame pointers.
 var (
 	ErrNone    = errors.New("no unwind tables")
 	ErrMachine = errors.New("unwind tables of another machine")
@@ -24,25 +23,8 @@ const (
 	maxRows       = 6 << 20
 )
 
-// Load reads the table of the file at path.
-func Load(path string) (*Table, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: not a regular file", ErrNone)
-	}
-	return Read(f, st.Size())
-}
-
-// Read is Load for a file of the given size that is open. It trusts nothing
-// in the file.
+// Read reads the table of a file of the given size. It trusts nothing in the
+// file.
 func Read(r io.ReaderAt, size int64) (*Table, error) {
 	f, err := elf.NewFile(r)
 	if err != nil {

@@ -2,12 +2,12 @@ package unwind
 
 import (
 	"errors"
-	"io/fs"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"ingero/internal/proc"
 )
 
 // Mapping says where a process maps code and where in the regions its table
@@ -36,7 +36,6 @@ const MaxMappings = 512
 
 // Config of a Manager.
 type Config struct {
-	Proc     string        // where procfs is mounted; empty means /proc
 	MaxWords int           // of 8 bytes, that all tables may take in the kernel; 0 is the most there can be: 128 MiB
 	Every    time.Duration // how often to look for stacks that met unknown code; 0 is 50 ms
 }
@@ -57,7 +56,6 @@ type Stats struct {
 // Manager keeps the kernel's tables up to date, in the background.
 type Manager struct {
 	kernel Kernel
-	proc   string
 
 	mu    sync.Mutex
 	queue []int
@@ -77,7 +75,7 @@ type Manager struct {
 // process is one whose mappings the kernel knows.
 type process struct {
 	files  map[*file]bool
-	sum    uint64 // of what was mapped, to see changes
+	code   []proc.Mapping // what was mapped, to see changes
 	misses uint64
 	looked time.Time
 	wait   time.Duration // before the next look
@@ -90,11 +88,8 @@ func New(k Kernel, cfg Config) *Manager {
 		words = MaxRegions * RegionWords
 	}
 	m := &Manager{
-		kernel: k, proc: cfg.Proc, procs: map[int]*process{},
+		kernel: k, procs: map[int]*process{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-	}
-	if m.proc == "" {
-		m.proc = "/proc"
 	}
 	m.files = &files{kernel: k, space: newSpace(uint32(words)), known: map[fileKey]*file{}, stats: &m.now}
 	every := cfg.Every
@@ -203,7 +198,7 @@ func (m *Manager) refresh() {
 	}
 	m.swept = now
 	for pid := range m.procs {
-		if err := syscall.Kill(pid, 0); m.proc == "/proc" && errors.Is(err, syscall.ESRCH) {
+		if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
 			m.forget(pid)
 		}
 	}
@@ -228,8 +223,8 @@ func (m *Manager) release(set map[*file]bool) {
 // look reads what a process maps and tells the kernel.
 func (m *Manager) look(pid int) {
 	m.now.Looks++
-	all, err := areas(m.proc, pid)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+	all, err := code(pid)
+	if errors.Is(err, proc.ErrGone) {
 		m.forget(pid)
 		return
 	}
@@ -242,26 +237,25 @@ func (m *Manager) look(pid int) {
 		m.procs[pid] = p
 	}
 	p.looked = time.Now()
-	sum := sumOf(all)
-	if sum == p.sum { // code nobody maps: look less and less
+	if slices.Equal(all, p.code) { // code nobody maps: look less and less
 		p.wait = min(2*p.wait, lastWait)
 		return
 	}
-	p.sum, p.wait = sum, firstWait
+	p.code, p.wait = all, firstWait
 	old := p.files
 	p.files = map[*file]bool{}
 	if err := m.tell(pid, p, all); err != nil {
-		p.sum = 0 // try again
+		p.code = nil // try again
 	}
 	m.release(old)
 }
 
 // tell loads the table of each file that is not known yet. Meanwhile the
 // kernel works with those it has, and by frame pointers.
-func (m *Manager) tell(pid int, p *process, all []area) error {
+func (m *Manager) tell(pid int, p *process, all []proc.Mapping) error {
 	out := make([]Mapping, len(all))
 	for i, a := range all {
-		out[i] = Mapping{Start: a.start, Size: uint32(min(a.end-a.start, 1<<32-1))}
+		out[i] = Mapping{Start: a.Start, Size: uint32(min(a.End-a.Start, 1<<32-1))}
 	}
 	var told time.Time // the first time as soon as there is one table
 	for i, a := range all {
@@ -274,7 +268,7 @@ func (m *Manager) tell(pid int, p *process, all []area) error {
 			f.users++
 			f.used = time.Now()
 		}
-		if at, ok := f.table.At(a.offset); ok && f.at != 0 {
+		if at, ok := f.table.At(a.Offset); ok && f.at != 0 {
 			out[i].Text, out[i].Index = at, f.at
 			out[i].Size = min(out[i].Size, f.table.Size-at)
 		}
@@ -309,11 +303,11 @@ func withTables(all []Mapping) []Mapping {
 	return out[:min(len(out), MaxMappings)]
 }
 
-func (m *Manager) file(pid int, a area) *file {
-	if a.path == "" {
+func (m *Manager) file(pid int, a proc.Mapping) *file {
+	if !a.OfFile() {
 		return nil
 	}
-	h, err := a.open(m.proc, pid)
+	h, err := proc.FS{}.OpenMapped(pid, a)
 	if err != nil {
 		return nil
 	}
@@ -329,17 +323,16 @@ func (m *Manager) file(pid int, a area) *file {
 	return m.files.load(h, key)
 }
 
-func sumOf(all []area) uint64 {
-	sum := uint64(14695981039346656037) // FNV-1a
-	add := func(s string) {
-		for i := range len(s) {
-			sum = (sum ^ uint64(s[i])) * 1099511628211
+// code returns the code that a process maps, with and without a file.
+func code(pid int) ([]proc.Mapping, error) {
+	var all []proc.Mapping
+	for m, err := range (proc.FS{}).Mappings(pid) {
+		if err != nil {
+			return nil, err
+		}
+		if m.Code && m.Start < 1<<63 { // the last is the kernel's
+			all = append(all, m)
 		}
 	}
-	for _, a := range all {
-		add(a.span)
-		add(strconv.FormatUint(a.offset, 16))
-		add(filepath.Base(a.path))
-	}
-	return sum
+	return all, nil
 }

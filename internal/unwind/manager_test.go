@@ -2,7 +2,6 @@ package unwind
 
 import (
 	"bufio"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -180,22 +179,6 @@ func TestSpace(t *testing.T) {
 	}
 }
 
-func TestParseArea(t *testing.T) {
-	for line, want := range map[string]string{
-		"7f00-7fff r-xp 00001000 fd:01 12  /usr/lib/a b.so":                  "7f00 7fff 1000 /usr/lib/a b.so true",
-		"7f00-7fff r--p 00001000 fd:01 12  /usr/lib/a.so":                    "0 0 0  false",
-		"7f00-7fff rwxp 00000000 00:00 0 ":                                   "7f00 7fff 0  true",
-		"7f00-7fff r-xp 00000000 00:00 0    [vdso]":                          "7f00 7fff 0  true",
-		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]": "ffffffffff600000 ffffffffff601000 0  false",
-		"x": "0 0 0  false",
-	} {
-		a, ok := parseArea(line)
-		if got := fmt.Sprintf("%x %x %x %s %v", a.start, a.end, a.offset, a.path, ok); got != want {
-			t.Errorf("%q: %s, expected %s", line, got, want)
-		}
-	}
-}
-
 // sleeper starts a process that waits until its input is closed.
 func sleeper(t *testing.T) (pid int, end func()) {
 	cmd := exec.Command("sh", "-c", "echo; read x")
@@ -260,7 +243,7 @@ func TestManager(t *testing.T) {
 // checkMappings compares what the kernel would find with the files.
 func checkMappings(t *testing.T, k *memory, pid int) {
 	t.Helper()
-	all, err := areas("/proc", pid)
+	all, err := code(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,23 +252,23 @@ func checkMappings(t *testing.T, k *memory, pid int) {
 	k.mu.Unlock()
 	checked := 0
 	for i, a := range all {
-		if a.path == "" {
+		if !a.OfFile() {
 			continue
 		}
-		table, err := Load(a.path)
+		table, err := load(a.Path)
 		if err != nil {
 			continue
 		}
 		m := mappings[i]
-		at, ok := table.At(a.offset)
-		if !ok || m.Start != a.start || m.Text != at {
-			t.Errorf("%s: %+v, expected %#x %#x", a.path, m, a.start, at)
+		at, ok := table.At(a.Offset)
+		if !ok || m.Start != a.Start || m.Text != at {
+			t.Errorf("%s: %+v, expected %#x %#x", a.Path, m, a.Start, at)
 			continue
 		}
 		for pc := uint32(0); pc < m.Size; pc += 97 {
 			got, want := k.find(m.Index, m.Text+pc), table.Find(table.Base+uint64(m.Text+pc))
 			if got != want {
-				t.Fatalf("%s+%#x: %v, expected %v", a.path, m.Text+pc, got, want)
+				t.Fatalf("%s+%#x: %v, expected %v", a.Path, m.Text+pc, got, want)
 			}
 			checked++
 		}

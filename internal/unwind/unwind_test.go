@@ -11,6 +11,8 @@ import (
 	"github.com/go-delve/delve/pkg/dwarf/frame"
 
 	"ingero/test/workload"
+
+	"ingero/internal/proc"
 )
 
 // binaries returns real files, and the simulated libraries.
@@ -43,7 +45,7 @@ func TestDelve(t *testing.T) {
 		if f.Machine != elf.EM_X86_64 {
 			continue
 		}
-		table, err := Load(path)
+		table, err := load(path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
@@ -201,4 +203,18 @@ func FuzzFrames(f *testing.F) {
 			t.Errorf("%d rows of %d bytes", len(table.Rows), len(b))
 		}
 	})
+}
+
+// load reads the table of the file at path.
+func load(path string) (*Table, error) {
+	f, err := proc.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return Read(f, st.Size())
 }
