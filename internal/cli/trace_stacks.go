@@ -25,16 +25,11 @@ func (p *tracePlan) stacks() probe.Stacks {
 type namer struct {
 	t       *tracer
 	symbols *symbol.Resolver
-	meeting sync.Map // of processID: a channel, closed when its maps are known
-}
-
-type processID struct {
-	pid       uint32
-	startBoot uint64
+	meeting sync.Map // of event.ProcessID: a channel, closed when its maps are known
 }
 
 func (n *namer) name(raw event.RawStack) []event.Frame {
-	if met, ok := n.meeting.LoadAndDelete(processID{raw.PID, raw.StartBoot}); ok {
+	if met, ok := n.meeting.LoadAndDelete(raw.ProcessID); ok {
 		<-met.(chan struct{})
 	}
 	native := n.symbols.Resolve(int(raw.PID), n.start(raw), raw.IPs)
@@ -45,7 +40,7 @@ func (n *namer) name(raw event.RawStack) []event.Frame {
 // not wait: the next process may live as shortly.
 func (n *namer) meet(raw event.RawStack) {
 	done := make(chan struct{})
-	n.meeting.Store(processID{raw.PID, raw.StartBoot}, done)
+	n.meeting.Store(raw.ProcessID, done)
 	go func() {
 		defer close(done)
 		if err := n.symbols.Process(int(raw.PID), n.start(raw)); err != nil {

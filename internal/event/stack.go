@@ -1,12 +1,17 @@
 package event
 
+// ProcessID is a process for ever: numbers are used again.
+type ProcessID struct {
+	PID       uint32
+	StartBoot uint64 // ns from boot to its start
+}
+
 // RawStack is a call stack as the kernel side took it: addresses.
 type RawStack struct {
-	Hash      uint64
-	PID, TID  uint32
-	Start     int64  // of the process, unix ns
-	StartBoot uint64 // the same in ns since boot; with PID it is unique
-	Op        Op     // the call it was first seen at
+	ProcessID
+	Hash uint64
+	TID  uint32
+	Op   Op // the call it was first seen at
 	// IPs are innermost first: an address in the traced function, then
 	// return addresses, each one instruction after a call.
 	IPs    []uint64

@@ -14,7 +14,7 @@ type Stacks struct {
 	resolve func(event.RawStack) []event.Frame
 	forget  func(hash uint64) error
 	meet    func(event.RawStack)
-	met     map[processID]bool
+	met     map[event.ProcessID]bool
 	told    func(*event.Stack)
 
 	mu      sync.Mutex
@@ -58,7 +58,7 @@ const (
 // NewStacks starts the goroutines.
 func NewStacks(cfg StacksConfig) *Stacks {
 	s := &Stacks{
-		read: cfg.Read, resolve: cfg.Resolve, forget: cfg.Forget, meet: cfg.Meet, met: map[processID]bool{}, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
+		read: cfg.Read, resolve: cfg.Resolve, forget: cfg.Forget, meet: cfg.Meet, met: map[event.ProcessID]bool{}, told: cfg.Told, keep: cfg.Keep, done: make(chan struct{}),
 		ready:   make(chan event.RawStack, stacksQueued),
 		waiting: map[uint64]bool{}, young: map[uint64]*event.Stack{}, old: map[uint64]*event.Stack{},
 	}
@@ -92,18 +92,12 @@ func (s *Stacks) Take(b *Batch) error {
 	return s.again(late)
 }
 
-// processID is a process for ever: numbers are used again.
-type processID struct {
-	pid       uint32
-	startBoot uint64
-}
-
 func (s *Stacks) meetAll(all []event.RawStack) {
 	if s.meet == nil {
 		return
 	}
 	for i := range all {
-		id := processID{all[i].PID, all[i].StartBoot}
+		id := all[i].ProcessID
 		if s.met[id] {
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 func raws(hashes ...uint64) *Batch {
 	b := &Batch{}
 	for _, h := range hashes {
-		b.Stacks = append(b.Stacks, event.RawStack{Hash: h, PID: 7, IPs: []uint64{h}})
+		b.Stacks = append(b.Stacks, event.RawStack{ProcessID: event.ProcessID{PID: 7}, Hash: h, IPs: []uint64{h}})
 	}
 	return b
 }

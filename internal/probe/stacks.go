@@ -58,8 +58,7 @@ func (p *Probe) decodeStack(raw []byte) (event.RawStack, error) {
 		return event.RawStack{}, fmt.Errorf("stack record with %d addresses and %d frames of row %d", r.Natives, r.Pythons, r.Row)
 	}
 	s := event.RawStack{
-		Hash: r.Hash, PID: r.Pid, TID: r.Tid, Start: p.clock.UnixBoot(r.StartBoottime), StartBoot: r.StartBoottime,
-		IPs: mended(&r),
+		ProcessID: event.ProcessID{PID: r.Pid, StartBoot: r.StartBoottime}, Hash: r.Hash, TID: r.Tid, IPs: mended(&r),
 	}
 	if int(r.Row) < len(p.rows) {
 		s.Op = p.rows[r.Row]
