@@ -108,7 +108,7 @@ int call_enter(struct pt_regs *ctx)
 	f = &th->frames[depth & (MAX_DEPTH - 1)];
 	f->sp = sp;
 	f->ip = ip;
-	if (stacks || stack_hook)
+	if (stacks)
 		f->ret = return_address(th, ctx, depth);
 	f->row = row;
 	f->bytes = args[spec->bytes & 7];
@@ -179,7 +179,6 @@ found:
 		bpf_probe_read_user(&handle, sizeof(handle), (void *)f->out);
 	if (!ret && (spec->device || spec->new_ctx || spec->ctx))
 		select_device(th, f, tgid, handle);
-	hook_stack(ctx, row);
 	if (!why)
 		return 0;
 	if (has_stack(why))

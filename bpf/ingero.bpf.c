@@ -10,10 +10,10 @@
 #include "device.h"
 #include "record.h"
 #include "unwind.h"
+#include "step.h"
 #include "walk.h"
 #include "python.h"
 #include "stack.h"
-#include "stack_hook.h"
 #include "call.h"
 #include "host/operation.h"
 #include "host/reason.h"
@@ -34,8 +34,6 @@ enum state *unused_state __attribute__((unused));
 enum emit *unused_emit __attribute__((unused));
 enum unwind_kind *unused_unwind_kind __attribute__((unused));
 enum unwind_outcome *unused_unwind_outcome __attribute__((unused));
-enum hook *unused_hook __attribute__((unused));
-struct hook_record *unused_hook_record __attribute__((unused));
 enum enroll *unused_enroll __attribute__((unused));
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -109,24 +109,6 @@ const (
 	bpfEnrollENROLL_EVERYONE bpfEnroll = 2
 )
 
-type bpfHook uint32
-
-const (
-	bpfHookHOOK_NONE    bpfHook = 0
-	bpfHookHOOK_WALK    bpfHook = 1
-	bpfHookHOOK_KERNEL  bpfHook = 2
-	bpfHookHOOK_DISCARD bpfHook = 4
-)
-
-type bpfHookRecord struct {
-	_     structs.HostLayout
-	Pid   uint32
-	Tid   uint32
-	Row   uint32
-	Count uint32
-	Ips   [128]uint64
-}
-
 type bpfLedgerEntry struct {
 	_             structs.HostLayout
 	StartBoottime uint64
@@ -421,7 +403,6 @@ const (
 	bpfMapContexts            = "contexts"
 	bpfMapFreeCells           = "free_cells"
 	bpfMapFreeEntries         = "free_entries"
-	bpfMapHookRecords         = "hook_records"
 	bpfMapLedger              = "ledger"
 	bpfMapMissedCalls         = "missed_calls"
 	bpfMapOwners              = "owners"
@@ -473,8 +454,6 @@ const (
 	bpfVarEnrolling           = "enrolling"
 	bpfVarEntriesMissing      = "entries_missing"
 	bpfVarEntriesUsed         = "entries_used"
-	bpfVarHookLast            = "hook_last"
-	bpfVarHookLost            = "hook_lost"
 	bpfVarReasonOf            = "reason_of"
 	bpfVarRowBlockDiscard     = "row_block_discard"
 	bpfVarRowBlockRead        = "row_block_read"
@@ -491,7 +470,6 @@ const (
 	bpfVarRowSchedWakeup      = "row_sched_wakeup"
 	bpfVarRowTcpRetransmit    = "row_tcp_retransmit"
 	bpfVarSpecs               = "specs"
-	bpfVarStackHook           = "stack_hook"
 	bpfVarStackSamples        = "stack_samples"
 	bpfVarStacks              = "stacks"
 	bpfVarStacksLost          = "stacks_lost"
@@ -500,8 +478,6 @@ const (
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
-	bpfVarUnusedHook          = "unused_hook"
-	bpfVarUnusedHookRecord    = "unused_hook_record"
 	bpfVarUnusedProcessKind   = "unused_process_kind"
 	bpfVarUnusedProcessRecord = "unused_process_record"
 	bpfVarUnusedState         = "unused_state"
@@ -590,7 +566,6 @@ type bpfMapSpecs struct {
 	Contexts       *ebpf.MapSpec `ebpf:"contexts"`
 	FreeCells      *ebpf.MapSpec `ebpf:"free_cells"`
 	FreeEntries    *ebpf.MapSpec `ebpf:"free_entries"`
-	HookRecords    *ebpf.MapSpec `ebpf:"hook_records"`
 	Ledger         *ebpf.MapSpec `ebpf:"ledger"`
 	MissedCalls    *ebpf.MapSpec `ebpf:"missed_calls"`
 	Owners         *ebpf.MapSpec `ebpf:"owners"`
@@ -626,8 +601,6 @@ type bpfVariableSpecs struct {
 	Enrolling           *ebpf.VariableSpec `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.VariableSpec `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.VariableSpec `ebpf:"entries_used"`
-	HookLast            *ebpf.VariableSpec `ebpf:"hook_last"`
-	HookLost            *ebpf.VariableSpec `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.VariableSpec `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.VariableSpec `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.VariableSpec `ebpf:"row_block_read"`
@@ -644,7 +617,6 @@ type bpfVariableSpecs struct {
 	RowSchedWakeup      *ebpf.VariableSpec `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.VariableSpec `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.VariableSpec `ebpf:"specs"`
-	StackHook           *ebpf.VariableSpec `ebpf:"stack_hook"`
 	StackSamples        *ebpf.VariableSpec `ebpf:"stack_samples"`
 	Stacks              *ebpf.VariableSpec `ebpf:"stacks"`
 	StacksLost          *ebpf.VariableSpec `ebpf:"stacks_lost"`
@@ -653,8 +625,6 @@ type bpfVariableSpecs struct {
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
-	UnusedHook          *ebpf.VariableSpec `ebpf:"unused_hook"`
-	UnusedHookRecord    *ebpf.VariableSpec `ebpf:"unused_hook_record"`
 	UnusedProcessKind   *ebpf.VariableSpec `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.VariableSpec `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.VariableSpec `ebpf:"unused_state"`
@@ -693,7 +663,6 @@ type bpfMaps struct {
 	Contexts       *ebpf.Map `ebpf:"contexts"`
 	FreeCells      *ebpf.Map `ebpf:"free_cells"`
 	FreeEntries    *ebpf.Map `ebpf:"free_entries"`
-	HookRecords    *ebpf.Map `ebpf:"hook_records"`
 	Ledger         *ebpf.Map `ebpf:"ledger"`
 	MissedCalls    *ebpf.Map `ebpf:"missed_calls"`
 	Owners         *ebpf.Map `ebpf:"owners"`
@@ -726,7 +695,6 @@ func (m *bpfMaps) Close() error {
 		m.Contexts,
 		m.FreeCells,
 		m.FreeEntries,
-		m.HookRecords,
 		m.Ledger,
 		m.MissedCalls,
 		m.Owners,
@@ -763,8 +731,6 @@ type bpfVariables struct {
 	Enrolling           *ebpf.Variable `ebpf:"enrolling"`
 	EntriesMissing      *ebpf.Variable `ebpf:"entries_missing"`
 	EntriesUsed         *ebpf.Variable `ebpf:"entries_used"`
-	HookLast            *ebpf.Variable `ebpf:"hook_last"`
-	HookLost            *ebpf.Variable `ebpf:"hook_lost"`
 	ReasonOf            *ebpf.Variable `ebpf:"reason_of"`
 	RowBlockDiscard     *ebpf.Variable `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.Variable `ebpf:"row_block_read"`
@@ -781,7 +747,6 @@ type bpfVariables struct {
 	RowSchedWakeup      *ebpf.Variable `ebpf:"row_sched_wakeup"`
 	RowTcpRetransmit    *ebpf.Variable `ebpf:"row_tcp_retransmit"`
 	Specs               *ebpf.Variable `ebpf:"specs"`
-	StackHook           *ebpf.Variable `ebpf:"stack_hook"`
 	StackSamples        *ebpf.Variable `ebpf:"stack_samples"`
 	Stacks              *ebpf.Variable `ebpf:"stacks"`
 	StacksLost          *ebpf.Variable `ebpf:"stacks_lost"`
@@ -790,8 +755,6 @@ type bpfVariables struct {
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`
-	UnusedHook          *ebpf.Variable `ebpf:"unused_hook"`
-	UnusedHookRecord    *ebpf.Variable `ebpf:"unused_hook_record"`
 	UnusedProcessKind   *ebpf.Variable `ebpf:"unused_process_kind"`
 	UnusedProcessRecord *ebpf.Variable `ebpf:"unused_process_record"`
 	UnusedState         *ebpf.Variable `ebpf:"unused_state"`

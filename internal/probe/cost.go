@@ -6,8 +6,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -125,22 +123,13 @@ func (p *Probe) forget(pid uint32) error {
 
 // fileOffset turns an address of this program into an offset in its file.
 func fileOffset(addr uintptr) (uint64, error) {
-	text, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line) // start-end perms offset dev inode path
-		if len(f) < 6 {
-			continue
+	for m, err := range (proc.FS{}).Mappings(os.Getpid()) {
+		if err != nil {
+			return 0, err
 		}
-		start, end, _ := strings.Cut(f[0], "-")
-		lo, err1 := strconv.ParseUint(start, 16, 64)
-		hi, err2 := strconv.ParseUint(end, 16, 64)
-		offset, err3 := strconv.ParseUint(f[2], 16, 64)
-		if errors.Join(err1, err2, err3) == nil && uint64(addr) >= lo && uint64(addr) < hi {
-			return uint64(addr) - lo + offset, nil
+		if uint64(addr) >= m.Start && uint64(addr) < m.End {
+			return uint64(addr) - m.Start + m.Offset, nil
 		}
 	}
-	return 0, fmt.Errorf("address %#x is not in /proc/self/maps", addr)
+	return 0, fmt.Errorf("address %#x is not mapped", addr)
 }

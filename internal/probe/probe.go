@@ -48,8 +48,6 @@ type Config struct {
 	Single bool
 	// What of the host is not to be looked at: block devices, TCP, sockets.
 	NoIO, NoTCP, NoNet bool
-
-	hook bpfHook // a bpfStackHook; for tests, until stacks are part of records
 }
 
 // Probe is the loaded kernel side. One goroutine reads it; Attach, DetachFile,
@@ -191,9 +189,6 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 	if cfg.StackBytes != 0 {
 		spec.Maps["stack_records"].MaxEntries = uint32(cfg.StackBytes)
 	}
-	if cfg.hook != 0 {
-		spec.Maps["hook_records"].MaxEntries = 64 << 20
-	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("count the CPUs: %w", err)
@@ -211,8 +206,6 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		"stack_samples": cfg.Stacks == StacksOfAll,
 		"reason_of":     reasonTable(),
 		"wakes_of":      wakerTable(),
-
-		"stack_hook": uint32(cfg.hook),
 
 		"switch_tells_state": kernel.switchTellsState(),
 		"victim_is_task":     kernel.victimIsTask(),

@@ -12,10 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
-	"github.com/cilium/ebpf/ringbuf"
-
+	"ingero/internal/event"
 	"ingero/internal/unwind"
 )
 
@@ -161,47 +159,39 @@ func (s *symbols) name(ip uint64) (fn, file string) {
 	return "?", "?"
 }
 
-// hooked is one distinct stack that the hook recorded.
-type hooked struct {
-	pid, tid, row uint32
-	n             uint32
-	ips           [128]uint64
+// walked is one call's stack, of one thread.
+type walked struct {
+	pid, tid uint32
+	call     string // as exported
+	stack    *event.RawStack
 }
 
-// readHook collects stacks until the returned function is called, which
-// returns them with how often each was seen.
-func readHook(s *session) func() map[hooked]int {
-	r, err := ringbuf.NewReader(s.objs.HookRecords)
-	if err != nil {
-		s.t.Fatal(err)
+// callers are return addresses, innermost first.
+func (w *walked) callers() []uint64 { return w.stack.IPs[1:] }
+
+// walkConfig records every call with its stack.
+var walkConfig = Config{Everyone: true, Emit: EmitAll, RingBytes: 64 << 20, Stacks: StacksOfAll}
+
+// walked returns the stacks of all calls, and how many had each. It detaches.
+func (s *session) walked() map[walked]int {
+	s.t.Helper()
+	s.finish()
+	stacks := map[uint64]*event.RawStack{}
+	for i := range s.stacks {
+		stacks[s.stacks[i].Hash] = &s.stacks[i]
 	}
-	seen := map[hooked]int{}
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		var rec ringbuf.Record
-		for {
-			r.SetDeadline(time.Now().Add(5 * time.Millisecond))
-			for r.ReadInto(&rec) == nil {
-				h := *(*bpfHookRecord)(unsafe.Pointer(&rec.RawSample[0]))
-				key := hooked{h.Pid, h.Tid, h.Row, h.Count, [128]uint64{}}
-				copy(key.ips[:], h.Ips[:min(h.Count, 128)])
-				seen[key]++
-			}
-			select {
-			case <-stop:
-				return
-			default:
-			}
+	calls := map[event.Op]string{}
+	for _, c := range s.Probe.calls {
+		calls[c.ID] = c.Exports()[0]
+	}
+	seen := map[walked]int{}
+	for _, e := range s.events {
+		if stacks[e.Stack] == nil {
+			s.t.Fatalf("%v has no stack", e.Op)
 		}
-	}()
-	return func() map[hooked]int {
-		time.Sleep(20 * time.Millisecond) // one more poll
-		close(stop)
-		<-done
-		r.Close()
-		return seen
+		seen[walked{e.PID, e.TID, calls[e.Op], stacks[e.Stack]}]++
 	}
+	return seen
 }
 
 // startWaiting starts a program that says "ready" on standard error and waits

@@ -10,10 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
-
-	"ingero/internal/event"
 	"ingero/internal/unwind"
 )
 
@@ -33,10 +29,10 @@ var ours = map[string][]string{
 var mangled = strings.NewReplacer("_ZN12outer_buffer8overflowEi", "outer_buffer::overflow", ".localalias", "")
 
 // judge says what is wrong with a stack, or nothing.
-func judge(s *session, syms *symbols, h hooked) string {
+func judge(syms *symbols, h walked) string {
 	var names, all []string
 	file := ""
-	for _, ip := range h.ips[:h.n] {
+	for _, ip := range h.callers() {
 		var fn string
 		fn, file = syms.name(ip - 1)
 		fn = mangled.Replace(fn)
@@ -45,7 +41,7 @@ func judge(s *session, syms *symbols, h hooked) string {
 			names = append(names, fn)
 		}
 	}
-	call := s.Probe.calls[h.row].Exports()[0]
+	call := h.call
 	want := ours[call]
 	for outer, chain := range ours { // a call of the driver comes from one of the runtime
 		if strings.HasPrefix(call, "cu") && !strings.HasPrefix(call, "cuda") && slices.ContainsFunc(all, func(s string) bool { return s == outer+"@libcudart.so.12" }) {
@@ -67,13 +63,13 @@ func judge(s *session, syms *symbols, h hooked) string {
 }
 
 // score judges all stacks of a program.
-func (d *deep) score(s *session, syms *symbols, seen map[hooked]int) (good, bad int) {
+func (d *deep) score(syms *symbols, seen map[walked]int) (good, bad int) {
 	shown := 0
 	for h, n := range seen {
 		if int(h.pid) != d.pid {
 			continue
 		}
-		why := judge(s, syms, h)
+		why := judge(syms, h)
 		if why == "" {
 			good += n
 			continue
@@ -93,22 +89,20 @@ func TestWalkWithoutFramePointers(t *testing.T) {
 	dir := buildDeep(t, "-fomit-frame-pointer")
 	const rounds = 3000
 	d := startDeep(t, dir, "4", fmt.Sprint(rounds))
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	s := open(t, walkConfig, libs(dir)...)
 	m := unwind.New(s.Unwind(), unwind.Config{})
 	defer m.Close()
 	m.Process(d.pid)
 	await(t, func() bool { return m.Stats().Processes > 0 })
-	stop := readHook(s)
 	d.next()
 	d.expect("done")
-	seen := stop()
-	good, bad := d.score(s, readSymbols(t, d.pid), seen)
-	var lost uint64
-	if err := s.objs.HookLost.Get(&lost); err != nil {
+	good, bad := d.score(readSymbols(t, d.pid), s.walked())
+	lost, err := s.StacksLost()
+	if err != nil {
 		t.Fatal(err)
 	}
 	walks, err := s.Unwind().Walks()
-	t.Logf("%d stacks right, %d wrong, %d lost, %d distinct; walks %+v %v; %+v", good, bad, lost, len(seen), walks, err, m.Stats())
+	t.Logf("%d stacks right, %d wrong, %d lost, %d distinct; walks %+v %v; %+v", good, bad, lost, len(s.stacks), walks, err, m.Stats())
 	if good+bad+int(lost) < 4*rounds*8 || bad*100 > good {
 		t.Errorf("%d stacks right, %d wrong, %d lost; expected at least %d and 99 %% right", good, bad, lost, 4*rounds*8)
 	}
@@ -123,14 +117,12 @@ func TestWalkWithoutFramePointers(t *testing.T) {
 func TestWalkAfterDlopen(t *testing.T) {
 	dir := buildDeep(t, "-fomit-frame-pointer")
 	d := startDeep(t, dir, "1", "200000", filepath.Join(dir, "liblate.so"))
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	s := open(t, walkConfig, libs(dir)...)
 	m := unwind.New(s.Unwind(), unwind.Config{Every: 10 * time.Millisecond})
 	defer m.Close()
-	stop := readHook(s)
 	d.next()
 	d.expect("done")
-	seen := stop()
-	good, bad := d.score(s, readSymbols(t, d.pid), seen)
+	good, bad := d.score(readSymbols(t, d.pid), s.walked())
 	t.Logf("%d stacks right, %d wrong; %+v", good, bad, m.Stats())
 	if bad*10 > good {
 		t.Errorf("%d stacks right, %d wrong", good, bad)
@@ -155,18 +147,17 @@ func TestWalkAfterDlopen(t *testing.T) {
 func TestWalkByFramePointers(t *testing.T) {
 	dir := buildDeep(t, "-fno-omit-frame-pointer")
 	d := startDeep(t, dir, "1", "200")
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
-	stop := readHook(s)
+	s := open(t, walkConfig, libs(dir)...)
 	d.next()
 	d.expect("done")
-	seen, syms, good := stop(), readSymbols(t, d.pid), 0
+	seen, syms, good := s.walked(), readSymbols(t, d.pid), 0
 	for h, n := range seen {
 		var all []string
-		for _, ip := range h.ips[:h.n] {
+		for _, ip := range h.callers() {
 			fn, _ := syms.name(ip - 1)
 			all = append(all, mangled.Replace(fn))
 		}
-		call := s.Probe.calls[h.row].Exports()[0]
+		call := h.call
 		want := strings.Join(append(slices.Clone(ours[call]), "main"), " ")
 		switch got := strings.Join(all, " "); {
 		case call != "cudaMemset" && call != "cudaLaunchKernel" && call != "cudaMemcpyAsync": // others come through libc
@@ -188,10 +179,9 @@ func TestWalkPython(t *testing.T) {
 	if err != nil {
 		t.Skip("needs python3")
 	}
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	s := open(t, walkConfig, libs(dir)...)
 	m := unwind.New(s.Unwind(), unwind.Config{})
 	defer m.Close()
-	stop := readHook(s)
 	cmd := exec.Command(python, filepath.Join(dir, "train.py"), "--lib-dir", dir, "--steps", "200", "--launches", "50", "--wait-stdin")
 	finish := startWaiting(t, cmd)
 	m.Process(cmd.Process.Pid)
@@ -199,9 +189,9 @@ func TestWalkPython(t *testing.T) {
 	syms := readSymbols(t, cmd.Process.Pid)
 	finish()
 	good, bad, shown := 0, 0, 0
-	for h, n := range stop() {
+	for h, n := range s.walked() {
 		var all []string
-		for _, ip := range h.ips[:h.n] {
+		for _, ip := range h.callers() {
 			fn, file := syms.name(ip - 1)
 			all = append(all, fn+"@"+file)
 		}
@@ -268,71 +258,28 @@ func TestWalkAgreesWithGDB(t *testing.T) {
 	if len(want) < 10 {
 		t.Skipf("gdb sees no stack: %s", out)
 	}
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, libs(dir)...)
+	s := open(t, walkConfig, libs(dir)...)
 	m := unwind.New(s.Unwind(), unwind.Config{})
 	defer m.Close()
-	stop := readHook(s)
 	cmd := exec.Command("setarch", append([]string{"-R"}, append(args, "--wait-stdin")...)...)
 	finish := startWaiting(t, cmd)
 	m.Process(cmd.Process.Pid)
 	await(t, func() bool { return m.Stats().Processes > 0 })
 	finish()
 	same, other := 0, 0
-	for h, n := range stop() {
-		if s.Probe.calls[h.row].Exports()[0] != "cudaStreamSynchronize" {
+	for h, n := range s.walked() {
+		if h.call != "cudaStreamSynchronize" {
 			continue
 		}
-		if slices.Equal(h.ips[:h.n], want) {
+		if slices.Equal(h.callers(), want) {
 			same += n
 			continue
 		}
 		other += n
-		t.Logf("%d times %#x, gdb says %#x", n, h.ips[:h.n], want)
+		t.Logf("%d times %#x, gdb says %#x", n, h.callers(), want)
 	}
 	if t.Logf("%d stacks of %d frames as gdb has them, %d others", same, len(want), other); same < 18 {
 		t.Errorf("%d of %d stacks as gdb has them", same, same+other)
-	}
-}
-
-// TestWalkCost measures a return probe without stacks, with walks by tables
-// and with those of the kernel by frame pointers, from the same program.
-func TestWalkCost(t *testing.T) {
-	dir := buildDeep(t, "-fno-omit-frame-pointer")
-	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
-	if err != nil {
-		t.Skip(err)
-	}
-	defer stats.Close()
-	var base time.Duration
-	for _, hook := range []bpfHook{bpfHookHOOK_NONE, bpfHookHOOK_WALK | bpfHookHOOK_DISCARD, bpfHookHOOK_KERNEL | bpfHookHOOK_DISCARD} {
-		d := startDeep(t, dir, "1", "10000")
-		calls := event.Calls[:0:0]
-		for _, c := range event.Calls {
-			if c.Exports()[0] == "cudaMemset" {
-				calls = append(calls, c)
-			}
-		}
-		s := open(t, Config{Everyone: true, hook: hook, Calls: calls}, libs(dir)...)
-		m := unwind.New(s.Unwind(), unwind.Config{})
-		m.Process(d.pid)
-		await(t, func() bool { return m.Stats().Processes > 0 })
-		d.next()
-		d.expect("done")
-		st, err := s.objs.CallExit.Stats()
-		if err != nil {
-			t.Fatal(err)
-		}
-		each := st.Runtime / time.Duration(max(st.RunCount, 1))
-		if hook == bpfHookHOOK_NONE {
-			base = each
-		}
-		var stack bpfHookRecord
-		if err := s.objs.HookLast.Get(&stack.Count); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("hook %d: call_exit %v, %v for %d frames; %d runs", hook, each, each-base, stack.Count, st.RunCount)
-		m.Close()
-		s.stop()
 	}
 }
 
@@ -341,22 +288,21 @@ func TestWalkCost(t *testing.T) {
 func TestWalkThroughTailCall(t *testing.T) {
 	dir := buildDeep(t, "-fomit-frame-pointer")
 	d := startProgram(t, dir, "tail")
-	s := open(t, Config{Everyone: true, hook: bpfHookHOOK_WALK}, filepath.Join(dir, "libcudart.so.13"))
+	s := open(t, walkConfig, filepath.Join(dir, "libcudart.so.13"))
 	m := unwind.New(s.Unwind(), unwind.Config{})
 	defer m.Close()
 	m.Process(d.pid)
 	await(t, func() bool { return m.Stats().Processes > 0 })
-	stop := readHook(s)
 	d.next()
 	d.expect("done")
-	seen, syms, good := stop(), readSymbols(t, d.pid), 0
+	seen, syms, good := s.walked(), readSymbols(t, d.pid), 0
 	for h, n := range seen {
 		var all []string
-		for _, ip := range h.ips[:h.n] {
+		for _, ip := range h.callers() {
 			fn, _ := syms.name(ip - 1)
 			all = append(all, fn)
 		}
-		call, want := s.Probe.calls[h.row].Exports()[0], "job main ? __libc_start_main _start"
+		call, want := h.call, "job main ? __libc_start_main _start"
 		if call == "cudaMemset" {
 			want = "cudaFreeAsync " + want
 		}
