@@ -58,14 +58,11 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if _, err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	done := func() {}
 	defer func() {
 		if err != nil {
 			// SQLite may have rolled back already, for a full disk it does.
 			w.conn.ExecContext(ctx, "ROLLBACK")
-			return
 		}
-		done()
 	}()
 	bytes, err := w.prune(ctx, chunks)
 	if err != nil {
@@ -109,10 +106,8 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if _, err := w.exec(ctx, "COMMIT"); err != nil {
 		return err
 	}
-	done = func() {
-		w.chainCount = incidents
-		w.committed(bytes, ids, newest, dirty, rolled)
-	}
+	w.chainCount = incidents
+	w.committed(bytes, ids, newest, dirty, rolled)
 	return nil
 }
 
