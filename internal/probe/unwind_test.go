@@ -2,18 +2,18 @@ package probe
 
 import (
 	"bufio"
-	"debug/elf"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
 	"strings"
 	"testing"
 	"time"
 
 	"ingero/internal/event"
+	"ingero/internal/symbol"
 	"ingero/internal/unwind"
 )
 
@@ -99,64 +99,27 @@ func (d *deep) expect(word string) {
 
 func (d *deep) next() { fmt.Fprintln(d.in) }
 
-// symbols turns addresses of a process into names of functions.
+// symbols turns return addresses of a process into names of functions, also
+// when it has ended.
 type symbols struct {
-	areas []symbolArea
-	files map[string][]elf.Symbol
-}
-
-type symbolArea struct {
-	start, end, bias uint64
-	path             string
+	*symbol.Resolver
+	pid int
 }
 
 func readSymbols(t *testing.T, pid int) *symbols {
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
+	s := &symbols{symbol.New(symbol.Options{NoLines: true}), pid}
+	t.Cleanup(s.Close)
+	if err := s.Process(pid, 0); err != nil {
 		t.Fatal(err)
-	}
-	s := &symbols{files: map[string][]elf.Symbol{}}
-	for line := range strings.Lines(string(maps)) {
-		var a symbolArea
-		var offset, inode uint64
-		var perm, dev string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %d %s", &a.start, &a.end, &perm, &offset, &dev, &inode, &a.path); n < 7 || perm[2] != 'x' {
-			continue
-		}
-		f, err := elf.Open(a.path)
-		if err != nil {
-			continue
-		}
-		for _, p := range f.Progs {
-			if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && p.Off&^4095 <= offset && offset < p.Off+p.Filesz {
-				a.bias = a.start - offset + p.Off - p.Vaddr
-			}
-		}
-		all, _ := f.Symbols()
-		dynamic, _ := f.DynamicSymbols()
-		all = append(all, dynamic...)
-		sort.SliceStable(all, func(i, j int) bool { return all[i].Value < all[j].Value })
-		s.files[a.path] = all
-		s.areas = append(s.areas, a)
-		f.Close()
 	}
 	return s
 }
 
 // name returns the function, and the base name of its file.
-func (s *symbols) name(ip uint64) (fn, file string) {
-	for _, a := range s.areas {
-		if ip < a.start || ip >= a.end {
-			continue
-		}
-		for _, sym := range s.files[a.path] {
-			if at := ip - a.bias; elf.ST_TYPE(sym.Info) == elf.STT_FUNC && at >= sym.Value && at < sym.Value+sym.Size {
-				return sym.Name, filepath.Base(a.path)
-			}
-		}
-		return "?", filepath.Base(a.path)
-	}
-	return "?", "?"
+func (s *symbols) name(ret uint64) (fn, file string) {
+	f := s.ResolveReturns(s.pid, 0, []uint64{ret})[0]
+	fn, _, _ = strings.Cut(f.Symbol, "+")
+	return cmp.Or(fn, "?"), cmp.Or(f.File, "?")
 }
 
 // walked is one call's stack, of one thread.
