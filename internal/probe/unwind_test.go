@@ -117,7 +117,7 @@ func readSymbols(t *testing.T, pid int) *symbols {
 
 // name returns the function, and the base name of its file.
 func (s *symbols) name(ret uint64) (fn, file string) {
-	f := s.ResolveReturns(s.pid, 0, []uint64{ret})[0]
+	f := s.Resolve(s.pid, 0, []uint64{0, ret})[1]
 	fn, _, _ = strings.Cut(f.Symbol, "+")
 	return cmp.Or(fn, "?"), cmp.Or(f.File, "?")
 }

@@ -94,7 +94,7 @@ func Explain(ctx context.Context, s Books, p ExplainParams) (*Explanation, error
 	}
 	e := &Explanation{Schema: SchemaExplain, Window: newWindow(p.From, p.To), Basis: basis(w), Processes: []Job{}, Chains: []Chain{}, Notes: []string{}}
 	if p.PerProcess || e.Basis == basisCalls {
-		ops, err := Ops(ctx, s, OpsParams{p.Filter, p.PerProcess})
+		ops, err := Ops(ctx, s, OpsParams(p))
 		if err != nil {
 			return nil, err
 		}

@@ -222,13 +222,3 @@ func (j *job) countUnits() {
 		}
 	}
 }
-
-// feederPairs calls f for the pairs of a second that cost feeders time. For
-// thieves and rivals, which are known per process only, that is all of them.
-func (j *job) feederPairs(s *slot, f func(*stats.Pair)) {
-	for i := range s.Pairs {
-		if p := &s.Pairs[i]; p.TID == 0 || j.feeders[p.TID] {
-			f(p)
-		}
-	}
-}

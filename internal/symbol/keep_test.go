@@ -30,7 +30,7 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	for _, v := range all {
-		r.Forget(v.pid, v.start)
+		r.forget(procKey{v.pid, v.start})
 	}
 	if len(r.files) != 0 || len(r.procs) != 0 {
 		t.Errorf("%d files, %d processes are left", len(r.files), len(r.procs))
@@ -69,7 +69,9 @@ func TestAtOnce(t *testing.T) {
 				case 0:
 					_ = r.Process(os.Getpid(), 0)
 				case 1:
-					r.Forget(v.pid, v.start)
+					r.mu.Lock()
+					r.forget(procKey{v.pid, v.start})
+					r.mu.Unlock()
 				default:
 					if f := r.Resolve(v.pid, v.start, v.stack[:1]); f[0].Symbol != "shop::innermost+0x0" {
 						t.Errorf("got %+v", f)

@@ -192,13 +192,6 @@ func (r *Resolver) tick() uint64 {
 	return r.count
 }
 
-// Forget drops what is known of a process that nobody will ask about.
-func (r *Resolver) Forget(pid int, start int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.forget(procKey{pid, start})
-}
-
 // Close drops everything.
 func (r *Resolver) Close() {
 	r.mu.Lock()
@@ -214,16 +207,6 @@ func (r *Resolver) Close() {
 // before them. A function that was inlined comes as a frame of its own with
 // the same address. What cannot be found out stays empty.
 func (r *Resolver) Resolve(pid int, start int64, ips []uint64) []event.Frame {
-	return r.resolve(pid, start, ips, 1)
-}
-
-// ResolveReturns is Resolve for a stack that begins with a return address,
-// as one captured at the return of a function does.
-func (r *Resolver) ResolveReturns(pid int, start int64, ips []uint64) []event.Frame {
-	return r.resolve(pid, start, ips, 0)
-}
-
-func (r *Resolver) resolve(pid int, start int64, ips []uint64, exact int) []event.Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.current(procKey{pid, start}, ips)
@@ -231,7 +214,7 @@ func (r *Resolver) resolve(pid int, start int64, ips []uint64, exact int) []even
 	for i, ip := range ips {
 		var m *mapping
 		at := ip
-		if i >= exact && ip > 0 {
+		if i > 0 && ip > 0 {
 			at = ip - 1
 		}
 		if p != nil {
