@@ -8,12 +8,14 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,12 +111,12 @@ func (p *plain) walk(w Walk, self uint64, remembered []byte, m io.ReaderAt) (fra
 		p.t.Fatal(err)
 	}
 	for ; ; reads++ {
-		var q [16]byte
+		var q [24]byte
 		if _, err := io.ReadFull(p.out, q[:]); err != nil {
 			p.t.Fatal(err)
 		}
-		at, size := u64(q[:], 0), u64(q[:], 8)
-		if at == math.MaxUint64 && size <= maxFrames {
+		end, at, size := u64(q[:], 0), u64(q[:], 8), u64(q[:], 16)
+		if end == 1 && size <= maxFrames {
 			b := make([]byte, 16*size)
 			if _, err := io.ReadFull(p.out, b); err != nil {
 				p.t.Fatal(err)
@@ -264,9 +266,7 @@ func TestLies(t *testing.T) {
 	walker := startPlain(t)
 	for name, c := range captures(t) {
 		l := &liar{capture: c, rand: rand.New(rand.NewPCG(1, 2))}
-		for at := range c.Lines {
-			l.known = append(l.known, at)
-		}
+		l.known = append(slices.Sorted(maps.Keys(c.Lines)), math.MaxUint64)
 		for i := range 300 {
 			l.share = []float64{0.001, 0.01, 0.1, 0.5}[i%4]
 			p, err := c.process()

@@ -2,10 +2,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /* The kernel's walker as an ordinary program. Standard input: a struct
  * py_process, what the interpreter calls the thread, what is remembered of it.
- * Then each read of memory is asked for on standard output, as an address and
- * a size, and answered on standard input by a byte, 1 if it can be read, and
- * the content. At the end: an address of ~0, the number of frames, the frames
- * and what is remembered; then the next thread, until the end of the input. */
+ * Then each read of memory is asked for on standard output, as a 0, an address
+ * and a size, and answered on standard input by a byte, 1 if it can be read,
+ * and the content. At the end: a 1, a 0, the number of frames, the frames and
+ * what is remembered; then the next thread, until the end of the input. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -37,7 +37,7 @@ static void put(const void *from, size_t size)
 
 static int ask(void *to, u64 size, u64 from)
 {
-	u64 question[2] = { from, size };
+	u64 question[3] = { 0, from, size };
 	u8 readable;
 
 	memset(to, 0, size);
@@ -66,19 +66,19 @@ static struct py_thread *py_thread_of(struct task_struct *task) { return &thread
 int main(void)
 {
 	struct py_frame frames[PY_FRAMES + 1];
-	u64 end[2] = { ~0ULL };
+	u64 end[3] = { 1 };
 
 	for (;;) {
 		get(&process, sizeof(process));
 		get(&self, sizeof(self));
 		get(&thread, sizeof(thread));
 		memset(frames, 0xa5, sizeof(frames));
-		end[1] = python_stack(0, frames);
+		end[2] = python_stack(0, frames);
 		for (size_t i = 0; i < sizeof(frames[0]); i++)
 			if (((u8 *)&frames[PY_FRAMES])[i] != 0xa5)
 				_exit(2);
 		put(end, sizeof(end));
-		put(frames, end[1] * sizeof(frames[0]));
+		put(frames, end[2] * sizeof(frames[0]));
 		put(&thread, sizeof(thread));
 	}
 }
