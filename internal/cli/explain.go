@@ -13,13 +13,11 @@ import (
 
 // explainOptions is the command line of explain.
 type explainOptions struct {
-	db              string
-	since, from, to string
-	last            int
-	pids            string
-	chains          bool
-	perProcess      bool
-	json            bool
+	readOptions
+	last       int
+	chains     bool
+	perProcess bool
+	json       bool
 }
 
 func explainCommand(env *Env) *cobra.Command {
@@ -47,12 +45,8 @@ earlier. What is normal is learnt from up to ten minutes before it as well.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.db, "db", "d", "", "database to read (default $INGERO_DB, then ~/.ingero/ingero.db)")
-	f.StringVar(&o.since, "since", "", "the time up to now or --to, such as 1h30m, 2d or 1w")
-	f.StringVar(&o.from, "from", "", `begin, such as "15:40", "2006-01-02 15:40" or RFC 3339`)
-	f.StringVar(&o.to, "to", "", "end, as --from (default: now)")
+	o.flags(f)
 	f.IntVar(&o.last, "last", 0, "the time of the newest N recorded events")
-	f.StringVarP(&o.pids, "pid", "p", "", "only these processes (comma-separated)")
 	f.BoolVar(&o.chains, "chains", false, "show the findings stored while it was recorded, without a new analysis")
 	f.BoolVar(&o.perProcess, "per-process", false, "also exact totals and percentiles of each process")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
@@ -60,19 +54,15 @@ earlier. What is normal is learnt from up to ten minutes before it as well.`,
 }
 
 func runExplain(ctx context.Context, env *Env, o explainOptions) error {
-	var f store.Filter
-	var err error
-	if f.From, f.To, err = query.ParseWindow(o.since, o.from, o.to, time.Now()); err != nil {
-		return usagef("%w", err)
+	f, err := o.filter(time.Now())
+	if err != nil {
+		return err
 	}
 	if o.last > 0 && f.To != 0 {
 		return usagef("--last goes without --since, --from and --to")
 	}
 	if o.chains && o.perProcess {
 		return usagef("--chains and --per-process exclude each other")
-	}
-	if f.PIDs, err = query.ParsePIDs(o.pids); err != nil {
-		return usagef("--pid: %w", err)
 	}
 	r, err := openDatabase(env, o.db)
 	if err != nil {

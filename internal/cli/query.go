@@ -17,15 +17,14 @@ import (
 
 // queryOptions is the command line of query.
 type queryOptions struct {
-	db              string
-	since, from, to string
-	pids, ops       string
-	limit           int
-	perProcess      bool
-	byStack         bool
-	json            bool
-	timeout         string
-	sql             string
+	readOptions
+	ops        string
+	limit      int
+	perProcess bool
+	byStack    bool
+	json       bool
+	timeout    string
+	sql        string
 }
 
 func queryCommand(env *Env) *cobra.Command {
@@ -67,11 +66,7 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.db, "db", "d", "", "database to read (default $INGERO_DB, then ~/.ingero/ingero.db)")
-	f.StringVar(&o.since, "since", "", "the time up to now or --to, such as 1h30m, 2d or 1w")
-	f.StringVar(&o.from, "from", "", `begin, such as "15:40", "2006-01-02 15:40" or RFC 3339`)
-	f.StringVar(&o.to, "to", "", "end, as --from (default: now)")
-	f.StringVarP(&o.pids, "pid", "p", "", "only these processes (comma-separated)")
+	o.flags(f)
 	f.StringVar(&o.ops, "op", "", "only these operations, such as cudaMemcpy (comma-separated)")
 	f.IntVar(&o.limit, "limit", 20, "show at most this many events or stacks; 0 shows none")
 	f.BoolVar(&o.perProcess, "per-process", false, "one row for each process and operation")
@@ -118,17 +113,14 @@ func runQuery(ctx context.Context, env *Env, o queryOptions) error {
 // filter checks the flags and turns them into a filter; To stays 0 if no
 // window was given.
 func (o queryOptions) filter(now time.Time) (f store.Filter, err error) {
-	if f.From, f.To, err = query.ParseWindow(o.since, o.from, o.to, now); err != nil {
-		return f, usagef("%w", err)
+	if f, err = o.readOptions.filter(now); err != nil {
+		return f, err
 	}
 	if o.byStack && o.perProcess {
 		return f, usagef("--by-stack and --per-process exclude each other")
 	}
 	if o.limit < 0 {
 		return f, usagef("--limit %d: give a number that is not negative", o.limit)
-	}
-	if f.PIDs, err = query.ParsePIDs(o.pids); err != nil {
-		return f, usagef("--pid: %w", err)
 	}
 	if o.ops != "" {
 		for name := range strings.SplitSeq(o.ops, ",") {
