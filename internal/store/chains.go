@@ -97,15 +97,7 @@ func orEmpty(b []byte) string {
 // Chains returns the incidents that touch the window, the newest first. PIDs
 // of the filter choose who suffered, Ops which call did.
 func (r *Reader) Chains(ctx context.Context, f Filter) ([]Chain, error) {
-	var all []Chain
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
-		all, err = chains(ctx, c, f)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read incidents: %w", err)
-	}
-	return all, nil
+	return read(ctx, r, "incidents", func(ctx context.Context, c *readConn) ([]Chain, error) { return chains(ctx, c, f) })
 }
 
 // chainsQuery reads the incidents of any version: columns that came later

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -26,17 +25,14 @@ func (r *Reader) Events(ctx context.Context, f Filter, limit int) ([]Stored, err
 	if limit <= 0 {
 		return nil, nil
 	}
-	var all []Stored
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+	all, err := read(ctx, r, "events", func(ctx context.Context, c *readConn) ([]Stored, error) {
 		if r.kind == kindRecording {
-			all, err = recordingEvents(ctx, c, f, "timestamp DESC", limit)
-			return err
+			return recordingEvents(ctx, c, f, "timestamp DESC", limit)
 		}
-		all, err = newestEvents(ctx, c, f, limit)
-		return err
+		return newestEvents(ctx, c, f, limit)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
+		return nil, err
 	}
 	slices.SortFunc(all, func(a, b Stored) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Seq, b.Seq))

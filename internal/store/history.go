@@ -45,17 +45,14 @@ func (r *Reader) Books(ctx context.Context, f Filter) ([]stats.Process, error) {
 
 // BooksWith is Books with options.
 func (r *Reader) BooksWith(ctx context.Context, f Filter, o BookOptions) ([]stats.Process, error) {
-	var all []stats.Process
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+	all, err := read(ctx, r, "the books", func(ctx context.Context, c *readConn) ([]stats.Process, error) {
 		if r.kind == kindRecording {
-			all, err = recordingBooks(ctx, c, f)
-			return err
+			return recordingBooks(ctx, c, f)
 		}
-		all, err = readBooks(ctx, c, f, o)
-		return err
+		return readBooks(ctx, c, f, o)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the books: %w", err)
+		return nil, err
 	}
 	slices.SortFunc(all, func(a, b stats.Process) int {
 		return cmp.Or(strings.Compare(a.Node, b.Node), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Start, b.Start))

@@ -88,15 +88,7 @@ func orUnknown(v sql.NullFloat64) float64 {
 
 // Snapshots returns the states of the machine in the window, in order.
 func (r *Reader) Snapshots(ctx context.Context, f Filter) ([]event.Snapshot, error) {
-	var all []event.Snapshot
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
-		all, err = snapshots(ctx, c, f)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the state of the machine: %w", err)
-	}
-	return all, nil
+	return read(ctx, r, "the state of the machine", func(ctx context.Context, c *readConn) ([]event.Snapshot, error) { return snapshots(ctx, c, f) })
 }
 
 func snapshots(ctx context.Context, c *readConn, f Filter) ([]event.Snapshot, error) {
@@ -130,15 +122,7 @@ func snapshots(ctx context.Context, c *readConn, f Filter) ([]event.Snapshot, er
 
 // GPU returns the states of all GPUs in the window, in order.
 func (r *Reader) GPU(ctx context.Context, f Filter) ([]event.GPUSample, error) {
-	var all []event.GPUSample
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
-		all, err = gpuSamples(ctx, c, f)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the state of the GPUs: %w", err)
-	}
-	return all, nil
+	return read(ctx, r, "the state of the GPUs", func(ctx context.Context, c *readConn) ([]event.GPUSample, error) { return gpuSamples(ctx, c, f) })
 }
 
 func gpuSamples(ctx context.Context, c *readConn, f Filter) ([]event.GPUSample, error) {

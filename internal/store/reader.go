@@ -112,6 +112,19 @@ func (r *Reader) do(ctx context.Context, f func(context.Context, *readConn) erro
 	}
 }
 
+// read is do for an answer; what is said in an error.
+func read[T any](ctx context.Context, r *Reader, what string, f func(context.Context, *readConn) (T, error)) (T, error) {
+	var all, none T
+	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+		all, err = f(ctx, c)
+		return err
+	})
+	if err != nil {
+		return none, fmt.Errorf("read %s: %w", what, err)
+	}
+	return all, nil
+}
+
 func (r *Reader) once(ctx context.Context, params string, f func(context.Context, *readConn) error) error {
 	uri, err := dsn(r.path, params)
 	if err != nil {

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 )
@@ -15,17 +14,14 @@ func (r *Reader) Slowest(ctx context.Context, f Filter, limit int) ([]Stored, er
 	if limit <= 0 {
 		return nil, nil
 	}
-	var all []Stored
-	err := r.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+	all, err := read(ctx, r, "events", func(ctx context.Context, c *readConn) ([]Stored, error) {
 		if r.kind == kindRecording {
-			all, err = recordingEvents(ctx, c, f, "duration DESC, timestamp", limit)
-			return err
+			return recordingEvents(ctx, c, f, "duration DESC, timestamp", limit)
 		}
-		all, err = slowestEvents(ctx, c, f, limit)
-		return err
+		return slowestEvents(ctx, c, f, limit)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
+		return nil, err
 	}
 	return topSlowest(all, limit), nil
 }
