@@ -32,28 +32,35 @@ import (
 // calls no driver.
 var functions = []string{"cuLaunchKernel", "cudaSetDevice"}
 
-var modes = []struct {
+// mode is a way to watch, or none.
+type mode struct {
 	name  string
 	setup func(b *bench) (stop func() error, err error)
-}{
-	{"no probe", func(*bench) (func() error, error) { return func() error { return nil }, nil }},
-	{"empty entry + return", (*bench).empty},
-	{"trace --record=false", func(b *bench) (func() error, error) { return b.agent("--record=false") }},
-	{"trace", func(b *bench) (func() error, error) { return b.agent("--db", filepath.Join(b.dir, "bench.db")) }},
-	{"trace --record-all", func(b *bench) (func() error, error) {
-		return b.agent("--record-all", "--db", filepath.Join(b.dir, "all.db"))
-	}},
+}
+
+var (
+	none    = mode{"no probe", func(*bench) (func() error, error) { return func() error { return nil }, nil }}
+	empty   = mode{"empty entry + return", (*bench).empty}
+	counted = mode{"trace --record=false", agent("--record=false")}
+	usual   = mode{"trace", agent("--db", "usual.db")}
+	all     = mode{"trace --record-all", agent("--db", "all.db", "--record-all")}
 	// The same without stacks: what is between the two is the price of one.
-	{"… --stack=false", func(b *bench) (func() error, error) {
-		return b.agent("--record-all", "--stack=false", "--db", filepath.Join(b.dir, "bare.db"))
-	}},
+	usualBare = mode{"trace --stack=false", agent("--db", "usual-bare.db", "--stack=false")}
+	allBare   = mode{"… --stack=false", agent("--db", "all-bare.db", "--record-all", "--stack=false")}
+)
+
+var modes = []mode{none, empty, counted, usual, all, allBare}
+
+// agent is a mode with the agent; a database is a name in the bench's folder.
+func agent(args ...string) func(b *bench) (func() error, error) {
+	return func(b *bench) (func() error, error) { return b.agent(args...) }
 }
 
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds; the median is printed")
 	count := flag.Int("count", 500_000, "calls a round")
 	bin := flag.String("ingero", "bin/ingero", "the agent to measure")
-	only := flag.Bool("switches", false, "measure context switches only")
+	part := flag.String("only", "", "measure only calls, python or switches")
 	isPing, isPong := flag.Bool("ping", false, "internal"), flag.Bool("pong", false, "internal")
 	flag.Parse()
 	switch {
@@ -67,7 +74,7 @@ func main() {
 		}
 		return
 	}
-	if err := run(*rounds, *count, *bin, *only); err != nil {
+	if err := run(*rounds, *count, *bin, *part); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -87,7 +94,7 @@ type usage struct {
 	rss int     // bytes
 }
 
-func run(rounds, count int, bin string, onlySwitches bool) error {
+func run(rounds, count int, bin, only string) error {
 	dir, err := os.MkdirTemp("", "ingero-bench-")
 	if err != nil {
 		return err
@@ -97,44 +104,79 @@ func run(rounds, count int, bin string, onlySwitches bool) error {
 		return err
 	}
 	b := &bench{dir: dir, bin: bin, count: count, ns: map[string][]float64{}, usage: map[string][]usage{}}
-	if onlySwitches {
-		return b.switches(rounds)
+	for _, part := range []struct {
+		name    string
+		measure func(rounds int) error
+	}{{"calls", b.calls}, {"python", b.python}, {"switches", b.switches}} {
+		if only == "" || only == part.name {
+			if err := part.measure(rounds); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// calls prints what a call costs in each mode.
+func (b *bench) calls(rounds int) error {
+	err := b.inTurn(rounds, modes, func(m mode) error {
+		for _, f := range functions {
+			if err := b.loop(m.name, f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		b.print()
+	}
+	return err
+}
+
+// inTurn measures each mode, once a round.
+func (b *bench) inTurn(rounds int, modes []mode, measure func(mode) error) error {
 	for r := range rounds {
 		for _, m := range modes {
 			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-24s", r+1, rounds, m.name)
-			if err := b.round(m.name, m.setup); err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+			if err := b.within(m, func() error { return measure(m) }); err != nil {
+				return err
 			}
 		}
 	}
 	fmt.Fprintln(os.Stderr)
-	b.print()
-	return b.switches(rounds)
+	return nil
 }
 
-func (b *bench) round(mode string, setup func(*bench) (func() error, error)) error {
-	stop, err := setup(b)
+// within measures while m watches.
+func (b *bench) within(m mode, measure func() error) error {
+	stop, err := m.setup(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	err = measure()
+	b.pid = 0
+	if err = errors.Join(err, stop()); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	return nil
+}
+
+// loop calls a function as fast as one thread can.
+func (b *bench) loop(mode, function string) error {
+	before, began := b.cpu(), time.Now()
+	r, err := workload.Start(context.Background(), b.dir, "--bench", function, "--count", fmt.Sprint(b.count), "--kernel-ns", "0", "--cold-start-ms", "0")
 	if err != nil {
 		return err
 	}
-	for _, f := range functions {
-		before, began := b.cpu(), time.Now()
-		r, err := workload.Start(context.Background(), b.dir, "--bench", f, "--count", fmt.Sprint(b.count), "--kernel-ns", "0", "--cold-start-ms", "0")
-		if err != nil {
-			return err
-		}
-		truth, err := r.Wait()
-		if err != nil {
-			return err
-		}
-		b.ns[mode+f] = append(b.ns[mode+f], truth.NSPerCall)
-		if b.pid != 0 {
-			b.usage[mode] = append(b.usage[mode], usage{(b.cpu() - before) / time.Since(began).Seconds(), b.rss()})
-		}
+	truth, err := r.Wait()
+	if err != nil {
+		return err
 	}
-	b.pid = 0
-	return stop()
+	b.ns[mode+function] = append(b.ns[mode+function], truth.NSPerCall)
+	if b.pid != 0 {
+		b.usage[mode] = append(b.usage[mode], usage{(b.cpu() - before) / time.Since(began).Seconds(), b.rss()})
+	}
+	return nil
 }
 
 // empty attaches programs that return at once, where the agent would.
@@ -186,6 +228,11 @@ func (b *bench) empty() (func() error, error) {
 // agent starts the real thing and waits until its probes are attached.
 func (b *bench) agent(args ...string) (func() error, error) {
 	args = append([]string{"trace", "--cuda-lib", filepath.Join(b.dir, "libcuda.so.1"), "--cuda-lib", filepath.Join(b.dir, "libcudart.so.12")}, args...)
+	for i, a := range args {
+		if a == "--db" {
+			args[i+1] = filepath.Join(b.dir, args[i+1])
+		}
+	}
 	cmd := exec.Command(b.bin, args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -239,8 +286,9 @@ func median[T any](all []T, key func(T) float64) float64 {
 	return values[len(values)/2]
 }
 
+func same(x float64) float64 { return x }
+
 func (b *bench) print() {
-	same := func(x float64) float64 { return x }
 	fmt.Printf("%-24s", "µs per call")
 	for _, f := range functions {
 		fmt.Printf("%18s%10s", f, "ratio")
@@ -249,7 +297,7 @@ func (b *bench) print() {
 	for _, m := range modes {
 		fmt.Printf("%-24s", m.name)
 		for _, f := range functions {
-			fmt.Printf("%18.3f%9.2fx", median(b.ns[m.name+f], same)/1000, b.ratio(m.name+f, modes[1].name+f))
+			fmt.Printf("%18.3f%9.2fx", median(b.ns[m.name+f], same)/1000, b.ratio(m.name+f, empty.name+f))
 		}
 		if u := b.usage[m.name]; len(u) > 0 {
 			fmt.Printf("%13.1f%%%12.1f", 100*median(u, func(u usage) float64 { return u.cpu }), median(u, func(u usage) float64 { return float64(u.rss) })/1e6)
@@ -258,10 +306,10 @@ func (b *bench) print() {
 	}
 	for _, f := range functions {
 		fmt.Printf("stack of a recorded %s: %.3f µs, %.2f of an empty pair\n", f,
-			b.difference(modes[4].name+f, modes[5].name+f)/1000, b.difference(modes[4].name+f, modes[5].name+f)/median(b.ns[modes[1].name+f], same))
+			b.difference(all.name+f, allBare.name+f)/1000, b.difference(all.name+f, allBare.name+f)/median(b.ns[empty.name+f], same))
 	}
-	fmt.Printf("driver stub / push %%rbp, both traced: %.2f\n", b.ratio(modes[3].name+functions[0], modes[3].name+functions[1]))
-	fmt.Printf("median of %d rounds of %d calls; ratio is to the empty pair, round by round\n", len(b.ns[modes[0].name+functions[0]]), b.count)
+	fmt.Printf("driver stub / push %%rbp, both traced: %.2f\n", b.ratio(usual.name+functions[0], usual.name+functions[1]))
+	fmt.Printf("median of %d rounds of %d calls; ratio is to the empty pair, round by round\n", len(b.ns[none.name+functions[0]]), b.count)
 }
 
 // difference is what one series takes more than another, pair by pair.

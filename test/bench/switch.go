@@ -113,13 +113,13 @@ func ping() error {
 // switches prints what a context switch costs without the agent, with it,
 // and with both processes traced.
 func (b *bench) switches(rounds int) error {
-	none := func(int) (func() error, error) { return func() error { return nil }, nil }
+	alone := func(int) (func() error, error) { return func() error { return nil }, nil }
 	watched := func(int) (func() error, error) { return b.agent("--record=false", "--user", "nobody") }
 	traced := func(pid int) (func() error, error) { return b.agent("--record=false", "--pid", fmt.Sprint(pid)) }
 	cases := []struct {
 		name   string
 		before func(pid int) (func() error, error)
-	}{{"no agent", none}, {"agent, untraced processes", watched}, {"agent, traced processes", traced}}
+	}{{"no agent", alone}, {"agent, untraced processes", watched}, {"agent, traced processes", traced}}
 	all := map[string][]float64{}
 	for range rounds {
 		for _, c := range cases {
