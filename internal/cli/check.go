@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,8 +26,7 @@ func checkCommand(env *Env) *cobra.Command {
 			"something is missing that tracing cannot do without.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, _, err := databasePath(env, db)
-			r := check.Run(cmd.Context(), check.Options{DB: path, DBError: err, DBWrong: cannotRecord(path, db != "")})
+			r := runCheck(cmd.Context(), env, db)
 			show := showCheck
 			if asJSON {
 				show = encodeCheck
@@ -43,6 +43,11 @@ func checkCommand(env *Env) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVarP(&db, "db", "d", "", "database that trace would record into (default $INGERO_DB, then ~/.ingero/ingero.db)")
 	return cmd
+}
+
+func runCheck(ctx context.Context, env *Env, db string) check.Report {
+	path, _, err := databasePath(env, db)
+	return check.Run(ctx, check.Options{DB: path, DBError: err, DBWrong: cannotRecord(path, db != "")})
 }
 
 // cannotRecord says why trace would refuse the database, without touching it.

@@ -31,9 +31,10 @@ func queryCommand(env *Env) *cobra.Command {
 	var o queryOptions
 	cmd := &cobra.Command{
 		Use:   "query [flags] [SQL]",
-		Short: "Answer from what was recorded: totals, newest events, or SQL",
+		Short: "Answer from what was recorded: totals, newest events, SQL, or a question by its name",
 		Long: `Answer from what was recorded: exact totals and percentiles of every operation
-and the newest events of a window of time, or a question in SQL.
+and the newest events of a window of time, or a question in SQL. The commands
+below are the same questions that the dashboard and AI assistants ask.
 
 Without a window, it is the last hour, or the last session if that was
 earlier. SQL is read-only; the table "events" holds the recorded events,
@@ -42,6 +43,7 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
   ingero query --from 15:40 --to 15:45 --pid 4821,5032 --per-process
   ingero query --since 30m --op cudaMemcpy --json
   ingero query --by-stack --op cudaMalloc
+  ingero query thieves --since 10m
   ingero query "SELECT node, source, count(*) FROM events GROUP BY node, source"`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -73,6 +75,9 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 	f.BoolVar(&o.byStack, "by-stack", false, "add up recorded calls by the place in the code that made them")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.StringVar(&o.timeout, "timeout", "30s", "stop SQL after this time")
+	for i := range query.Questions {
+		cmd.AddCommand(questionCommand(env, &query.Questions[i]))
+	}
 	return cmd
 }
 

@@ -98,7 +98,8 @@ const SchemaStacks = "stacks/1"
 // StacksParams narrows ByStack. From and To must both be set.
 type StacksParams struct {
 	store.Filter
-	Limit int // rows; 0: all
+	Limit int  // rows; 0: all
+	Lost  bool // most time of waiting first, instead of most time
 }
 
 // Stacked is a Source that knows about stacks.
@@ -148,7 +149,12 @@ func ByStack(ctx context.Context, s Stacked, p StacksParams) (*StacksAnswer, err
 			r.Processes = append(r.Processes, t.PID)
 		}
 	}
-	slices.SortStableFunc(order, func(x, y *StackRow) int { return cmp.Compare(y.Total, x.Total) })
+	slices.SortStableFunc(order, func(x, y *StackRow) int {
+		if p.Lost {
+			return cmp.Or(cmp.Compare(y.Runnable+y.Blocked, x.Runnable+x.Blocked), cmp.Compare(y.Total, x.Total))
+		}
+		return cmp.Compare(y.Total, x.Total)
+	})
 	for i, r := range order {
 		if p.Limit > 0 && i == p.Limit {
 			break

@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"internal/store":    {"internal/event", "internal/stats"},
 	"internal/probe":    {"internal/event", "internal/stats", "internal/proc", "internal/python", "internal/unwind"},
 	"internal/unwind":   {"internal/proc"},
-	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule"},
+	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/event", "test/workload"},
 	"internal/cli":      nil, // wires everything

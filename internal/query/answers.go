@@ -1,0 +1,175 @@
+package query
+
+import (
+	"context"
+	"time"
+
+	"ingero/internal/check"
+	"ingero/internal/store"
+)
+
+// hour and recent are the windows of questions that are not told one.
+const (
+	hour   = time.Hour
+	recent = 5 * time.Minute
+)
+
+// most is how many rows any answer has.
+const most = 10_000
+
+type noParams struct{}
+
+func askCheck(ctx context.Context, a *Asked, _ noParams) (check.Report, error) {
+	return a.Check(ctx), nil
+}
+
+// TimeAnswer is the clock of the machine that answers.
+type TimeAnswer struct {
+	Time time.Time `json:"time"`
+	Unix int64     `json:"unix_ns"`
+}
+
+func askTime(_ context.Context, a *Asked, _ noParams) (TimeAnswer, error) {
+	return TimeAnswer{a.Now.UTC(), a.Now.UnixNano()}, nil
+}
+
+type explainParams struct {
+	Scope
+	PerProcess bool `json:"per_process,omitempty" jsonschema:"also exact percentiles of every operation of each process"`
+}
+
+func askExplain(ctx context.Context, a *Asked, p explainParams) (*Explanation, error) {
+	f, err := a.filter(ctx, p.Scope, nil, recent)
+	if err != nil {
+		return nil, err
+	}
+	return Explain(ctx, a.Data, ExplainParams{f, p.PerProcess})
+}
+
+type chainsParams struct {
+	Scope
+	Limit int `json:"limit,omitempty" jsonschema:"at most so many (100)"`
+}
+
+func askChains(ctx context.Context, a *Asked, p chainsParams) (*Explanation, error) {
+	f, err := a.filter(ctx, p.Scope, nil, hour)
+	if err != nil {
+		return nil, err
+	}
+	e, err := StoredChains(ctx, a.Data, f)
+	if err != nil {
+		return nil, err
+	}
+	if n := limit(p.Limit, 100, most); len(e.Chains) > n {
+		e.Chains = e.Chains[:n]
+	}
+	return e, nil
+}
+
+type opsParams struct {
+	Scope
+	Ops        OpNames `json:"op,omitempty" jsonschema:"only these operations, such as cudaMemcpy, comma-separated"`
+	PerProcess bool    `json:"per_process,omitempty" jsonschema:"one row for each process and operation"`
+}
+
+func askOps(ctx context.Context, a *Asked, p opsParams) (*OpsAnswer, error) {
+	f, err := a.filter(ctx, p.Scope, p.Ops, hour)
+	if err != nil {
+		return nil, err
+	}
+	return Ops(ctx, a.Data, OpsParams{f, p.PerProcess})
+}
+
+type eventsParams struct {
+	Scope
+	Ops   OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
+	Limit int     `json:"limit,omitempty" jsonschema:"at most so many (20)"`
+}
+
+// EventsAnswer is events of a window, the newest last.
+type EventsAnswer struct {
+	Window Window      `json:"window"`
+	Events []EventJSON `json:"events"`
+}
+
+func askEvents(ctx context.Context, a *Asked, p eventsParams) (*EventsAnswer, error) {
+	f, err := a.filter(ctx, p.Scope, p.Ops, hour)
+	if err != nil {
+		return nil, err
+	}
+	events, err := Events(ctx, a.Data, EventsParams{f, limit(p.Limit, 20, most)})
+	if err != nil {
+		return nil, err
+	}
+	return &EventsAnswer{newWindow(f.From, f.To), events}, nil
+}
+
+type stacksParams struct {
+	Scope
+	Ops   OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
+	Limit int     `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Lost  bool    `json:"lost,omitempty" jsonschema:"most time of waiting first, instead of most time"`
+}
+
+func askStacks(ctx context.Context, a *Asked, p stacksParams) (*StacksAnswer, error) {
+	f, err := a.filter(ctx, p.Scope, p.Ops, hour)
+	if err != nil {
+		return nil, err
+	}
+	return ByStack(ctx, a.Data, StacksParams{Filter: f, Limit: limit(p.Limit, 50, most), Lost: p.Lost})
+}
+
+type sqlParams struct {
+	SQL   string `json:"sql" jsonschema:"the statement"`
+	Limit int    `json:"limit,omitempty" jsonschema:"at most so many rows (1000)"`
+}
+
+// sqlTime is how long a statement may run on behalf of a surface that many
+// can reach.
+const sqlTime = 30 * time.Second
+
+func askSQL(ctx context.Context, a *Asked, p sqlParams) (*Table, error) {
+	if p.SQL == "" {
+		return nil, paramf("sql is empty; give a statement such as SELECT count(*) FROM events")
+	}
+	return SQL(ctx, a.Data, p.SQL, store.Limits{Timeout: sqlTime, Rows: limit(p.Limit, 1000, most), Bytes: 8 << 20})
+}
+
+// Session is one run of the agent.
+type Session struct {
+	ID        int64      `json:"id"`
+	Node      string     `json:"node"`
+	Version   string     `json:"version"`
+	Started   time.Time  `json:"started_at"`
+	Stopped   *time.Time `json:"stopped_at"` // null while it records
+	Recording bool       `json:"recording"`
+	Killed    bool       `json:"killed"` // ended without closing the database
+	Lost      uint64     `json:"lost"`   // events
+	Overhead  *float64   `json:"overhead_share"`
+	Gaps      []string   `json:"gaps"`
+}
+
+// SessionsAnswer is every run, the newest last.
+type SessionsAnswer struct {
+	Sessions []Session `json:"sessions"`
+}
+
+func askSessions(ctx context.Context, a *Asked, _ noParams) (*SessionsAnswer, error) {
+	rows, err := a.Data.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &SessionsAnswer{[]Session{}}
+	for _, r := range rows {
+		s := Session{
+			ID: r.ID, Node: r.Node, Version: r.Version, Started: time.Unix(0, r.Started).UTC(), Recording: r.Stopped == 0,
+			Killed: r.Killed, Lost: r.Lost, Overhead: r.Overhead, Gaps: append([]string{}, r.Gaps...),
+		}
+		if r.Stopped != 0 {
+			t := time.Unix(0, r.Stopped).UTC()
+			s.Stopped = &t
+		}
+		out.Sessions = append(out.Sessions, s)
+	}
+	return out, nil
+}
