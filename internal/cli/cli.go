@@ -34,6 +34,7 @@ var commands = []func(*Env) *cobra.Command{
 	traceCommand,
 	explainCommand,
 	queryCommand,
+	dashboardCommand,
 	demoCommand,
 	versionCommand,
 }

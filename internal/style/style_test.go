@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/event", "test/workload"},
+	"internal/serve":    {},
+	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
 	"internal/bpftest":  {},
 	"internal/style":    {},
