@@ -1,7 +1,9 @@
 package query
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"ingero/internal/check"
@@ -132,7 +134,11 @@ func askSQL(ctx context.Context, a *Asked, p sqlParams) (*Table, error) {
 	if p.SQL == "" {
 		return nil, paramf("sql is empty; give a statement such as SELECT count(*) FROM events")
 	}
-	return SQL(ctx, a.Data, p.SQL, store.Limits{Timeout: sqlTime, Rows: limit(p.Limit, 1000, most), Bytes: 8 << 20})
+	t, err := SQL(ctx, a.Data, p.SQL, store.Limits{Timeout: cmp.Or(a.SQLTime, sqlTime), Rows: limit(p.Limit, 1000, most), Bytes: 8 << 20})
+	if wrong := (store.StatementError{}); errors.As(err, &wrong) {
+		return nil, ParamError{err}
+	}
+	return t, err
 }
 
 // Session is one run of the agent.

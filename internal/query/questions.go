@@ -24,9 +24,10 @@ type Data interface {
 
 // Asked is all that an answer may depend on.
 type Asked struct {
-	Data  Data
-	Now   time.Time
-	Check func(context.Context) check.Report // looks at the machine
+	Data    Data
+	Now     time.Time
+	Check   func(context.Context) check.Report // looks at the machine
+	SQLTime time.Duration                      // how long a statement may run; 0: 30 s
 }
 
 // Question is a row of the table of everything that can be asked. Each surface

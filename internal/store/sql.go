@@ -226,21 +226,27 @@ func interruptAtEnd(ctx context.Context, c *sql.Conn) (stop func(), err error) {
 	}, nil
 }
 
+// StatementError is a statement that the engine refused or stopped: whoever
+// wrote it can do better.
+type StatementError struct{ text string }
+
+func (e StatementError) Error() string { return e.text }
+
 // explainSQL says in the user's words why the engine refused or stopped.
 func explainSQL(ctx context.Context, err error, limits Limits) error {
 	code, _ := sqliteCode(err)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("the query was stopped after %v; narrow it (timestamp BETWEEN ...) or raise --timeout", limits.Timeout)
+		return StatementError{fmt.Sprintf("the query was stopped after %v; narrow it (timestamp BETWEEN ...) or raise --timeout", limits.Timeout)}
 	case ctx.Err() != nil:
 		return fmt.Errorf("the query was stopped: %w", ctx.Err())
 	case code == sqlite3.SQLITE_AUTH || code == sqlite3.SQLITE_READONLY || strings.Contains(err.Error(), "modif"):
-		return errors.New("only reading is allowed: this statement writes, attaches a file or changes a setting")
+		return StatementError{"only reading is allowed: this statement writes, attaches a file or changes a setting"}
 	case code == sqlite3.SQLITE_TOOBIG:
-		return errors.New("a text or blob grew beyond 1 MiB; make it shorter (substr) or aggregate less into one value")
+		return StatementError{"a text or blob grew beyond 1 MiB; make it shorter (substr) or aggregate less into one value"}
 	case code == sqlite3.SQLITE_ERROR:
 		text := strings.TrimSuffix(strings.TrimPrefix(err.Error(), "SQL logic error: "), " (1)")
-		return fmt.Errorf("the query is wrong: %s; the tables are listed by \"SELECT name, sql FROM sqlite_schema\"", text)
+		return StatementError{fmt.Sprintf("the query is wrong: %s; the tables are listed by \"SELECT name, sql FROM sqlite_schema\"", text)}
 	}
 	return err
 }
@@ -268,12 +274,12 @@ func oneStatement(text string) error {
 			i += skipTo(text[i:], "]")
 		}
 		if ended {
-			return errors.New("the query holds more than one statement; ask one at a time")
+			return StatementError{"the query holds more than one statement; ask one at a time"}
 		}
 		any = true
 	}
 	if !any {
-		return errors.New("the query is empty; give a SELECT statement")
+		return StatementError{"the query is empty; give a SELECT statement"}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzhttp"
 
 	"ingero/internal/query"
 	"ingero/internal/serve"
@@ -31,33 +34,45 @@ func Open(path string) bool { return !strings.HasPrefix(path, API) }
 
 // server answers requests.
 type server struct {
-	asked func() *query.Asked // what questions are asked of, now
-	slots chan struct{}       // questions that are answered at the same time
+	asked   func() *query.Asked // what questions are asked of, now
+	slots   chan struct{}       // questions that are answered at the same time
+	flights flights
 }
+
+// fresh is how long an answer may be given again to who asks the same.
+const fresh = time.Second
+
+// A statement may be long and is not for the logs of addresses, so it is sent.
+const sqlQuestion = "sql"
+
+var sqlPaths = []string{"query", sqlQuestion}
 
 // New returns the handler of all paths.
 func New(asked func() *query.Asked) http.Handler {
-	s := &server{asked: asked, slots: make(chan struct{}, 2*runtime.NumCPU())}
-	mux := http.NewServeMux()
+	s := &server{asked: asked, slots: make(chan struct{}, 2*runtime.NumCPU()), flights: flights{fresh: fresh, all: map[string]*flight{}}}
+	api := http.NewServeMux()
 	for i := range query.Questions {
 		q := &query.Questions[i]
-		if q.Name == "sql" { // a statement may be long, and is not for a log of addresses
+		if q.Name == sqlQuestion {
+			for _, path := range sqlPaths {
+				api.HandleFunc("POST "+API+path, func(w http.ResponseWriter, r *http.Request) { s.post(w, r, q) })
+			}
 			continue
 		}
-		mux.HandleFunc("GET "+API+q.Name, func(w http.ResponseWriter, r *http.Request) { s.get(w, r, q) })
+		api.HandleFunc("GET "+API+q.Name, func(w http.ResponseWriter, r *http.Request) { s.get(w, r, q) })
 	}
-	sql, _ := query.Find("sql")
-	for _, path := range []string{"query", sql.Name} {
-		mux.HandleFunc("POST "+API+path, func(w http.ResponseWriter, r *http.Request) { s.post(w, r, sql) })
-	}
-	mux.HandleFunc(API, func(w http.ResponseWriter, r *http.Request) {
+	api.HandleFunc("GET "+API+"openapi.json", describe)
+	api.HandleFunc(API, func(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; %sopenapi.json lists the questions", r.Method, r.URL.Path, API))
 	})
 	files, err := fs.Sub(static, "static")
 	if err != nil {
 		panic(err) // embedded
 	}
-	mux.Handle("/", pages(http.FileServerFS(files)))
+	mux := http.NewServeMux()
+	mux.Handle(API, gzhttp.GzipHandler(api))
+	mux.HandleFunc("GET "+API+liveName, s.live) // not packed: each event must leave at once
+	mux.Handle("/", gzhttp.GzipHandler(pages(http.FileServerFS(files))))
 	return mux
 }
 
@@ -103,33 +118,60 @@ func (s *server) post(w http.ResponseWriter, r *http.Request, q *query.Question)
 const answerTime = 60 * time.Second
 
 func (s *server) answer(w http.ResponseWriter, r *http.Request, q *query.Question, params any) {
-	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
-	defer cancel()
+	if q.Name == "time" { // of now, and not of just before
+		send(w)(s.ask(r.Context(), q, params))
+		return
+	}
+	key, err := json.Marshal(params)
+	if err != nil {
+		serve.Fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	send(w)(s.flights.do(r.Context(), q.Name+string(key), func(ctx context.Context) ([]byte, error) { return s.ask(ctx, q, params) }))
+}
+
+// send returns a function that sends an answer or why there is none.
+func send(w http.ResponseWriter) func([]byte, error) {
+	return func(answer []byte, err error) {
+		if err != nil {
+			serve.Fail(w, statusOf(err), err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Write(answer) // an error is the client's, who is gone
+	}
+}
+
+// ask answers when it is our turn.
+func (s *server) ask(ctx context.Context, q *query.Question, params any) ([]byte, error) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		serve.Fail(w, http.StatusServiceUnavailable, errors.New("too many questions at the same time; ask again"))
-		return
+		return nil, errBusy
 	}
 	got, err := q.Ask(ctx, s.asked(), params)
 	if err != nil {
-		serve.Fail(w, statusOf(err), err)
-		return
+		return nil, err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.Encode(got) // an error is the client's, who is gone
+	if err := e.Encode(got); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
+
+var errBusy = errors.New("too many questions at the same time; ask again")
 
 func statusOf(err error) int {
 	var wrong query.ParamError
 	switch {
 	case errors.As(err, &wrong):
 		return http.StatusBadRequest
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, errBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
