@@ -9,20 +9,35 @@ import (
 // flights lets those who ask the same at the same time, or shortly after each
 // other, share one answer: a dashboard that is open a hundred times costs what
 // one costs.
+//
+// An answer is given again while it is fresh. After that the first who asks
+// waits for a new one; others who ask meanwhile get the old one, if it is not
+// stale, and do not wait.
 type flights struct {
-	fresh time.Duration // how long an answer is given again
+	fresh, stale time.Duration
+	now          func() time.Time
 
 	mu  sync.Mutex
 	all map[string]*flight
 }
 
-// flight is one question that is being answered, or was just now.
-type flight struct {
-	done   chan struct{}
-	answer []byte
-	err    error
+func newFlights(fresh, stale time.Duration, now func() time.Time) *flights {
+	return &flights{fresh: fresh, stale: stale, now: now, all: map[string]*flight{}}
+}
 
-	waiting int // who wait for it, under the mutex of all
+// flight is what is known of one question, under the mutex.
+type flight struct {
+	last []byte // the newest answer
+	made time.Time
+
+	next *landing // the answer on its way; nil: none
+}
+
+type landing struct {
+	done    chan struct{}
+	answer  []byte
+	err     error
+	waiting int
 	cancel  context.CancelFunc
 }
 
@@ -32,45 +47,56 @@ func (s *flights) do(ctx context.Context, key string, f func(context.Context) ([
 	s.mu.Lock()
 	x := s.all[key]
 	if x == nil {
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-		x = &flight{done: make(chan struct{}), cancel: cancel}
+		x = &flight{}
 		s.all[key] = x
-		go s.fly(own, key, x, f)
 	}
-	x.waiting++
+	age := s.now().Sub(x.made)
+	if x.last != nil && (age < s.fresh || x.next != nil && age < s.stale) {
+		defer s.mu.Unlock()
+		return x.last, nil
+	}
+	if x.next == nil {
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+		x.next = &landing{done: make(chan struct{}), cancel: cancel}
+		go s.fly(own, key, x, x.next, f)
+	}
+	n := x.next
+	n.waiting++
 	s.mu.Unlock()
 	select {
-	case <-x.done:
-		return x.answer, x.err
+	case <-n.done:
+		return n.answer, n.err
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x.waiting--; x.waiting == 0 {
-		x.cancel()
-		s.forget(key, x) // who comes now must not join it
+	if n.waiting--; n.waiting == 0 && x.next == n {
+		n.cancel()
+		x.next = nil // who comes now must not join it
 	}
 	return nil, ctx.Err()
 }
 
-func (s *flights) fly(ctx context.Context, key string, x *flight, f func(context.Context) ([]byte, error)) {
-	defer x.cancel()
-	x.answer, x.err = f(ctx)
-	close(x.done)
-	drop := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.forget(key, x)
+func (s *flights) fly(ctx context.Context, key string, x *flight, n *landing, f func(context.Context) ([]byte, error)) {
+	defer n.cancel()
+	n.answer, n.err = f(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(n.done)
+	if x.next == n {
+		x.next = nil
 	}
-	if x.err != nil || s.fresh == 0 {
-		drop()
-		return
+	if n.err == nil {
+		x.last, x.made = n.answer, s.now()
 	}
-	time.AfterFunc(s.fresh, drop)
+	time.AfterFunc(s.stale, func() { s.forget(key, x) })
 }
 
+// forget drops what nobody asked for lately.
 func (s *flights) forget(key string, x *flight) {
-	if s.all[key] == x {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.next == nil && s.now().Sub(x.made) >= s.stale && s.all[key] == x {
 		delete(s.all, key)
 	}
 }

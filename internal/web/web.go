@@ -36,11 +36,15 @@ func Open(path string) bool { return !strings.HasPrefix(path, API) }
 type server struct {
 	asked   func() *query.Asked // what questions are asked of, now
 	slots   chan struct{}       // questions that are answered at the same time
-	flights flights
+	flights *flights
 }
 
-// fresh is how long an answer may be given again to who asks the same.
-const fresh = time.Second
+// How long an answer may be given again to who asks the same: to anybody, and
+// to those who ask while a new one is made.
+const (
+	fresh = time.Second
+	stale = 3 * time.Second
+)
 
 // A statement may be long and is not for the logs of addresses, so it is sent.
 const sqlQuestion = "sql"
@@ -49,7 +53,7 @@ var sqlPaths = []string{"query", sqlQuestion}
 
 // New returns the handler of all paths.
 func New(asked func() *query.Asked) http.Handler {
-	s := &server{asked: asked, slots: make(chan struct{}, 2*runtime.NumCPU()), flights: flights{fresh: fresh, all: map[string]*flight{}}}
+	s := &server{asked: asked, slots: make(chan struct{}, 2*runtime.NumCPU()), flights: newFlights(fresh, stale, time.Now)}
 	api := http.NewServeMux()
 	for i := range query.Questions {
 		q := &query.Questions[i]

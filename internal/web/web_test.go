@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,7 +56,7 @@ func open(t *testing.T) (*httptest.Server, *store.Writer, *query.Asked) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &query.Asked{Data: r, Now: base.Add(10 * time.Second), SQLTime: 300 * time.Millisecond,
+	a := &query.Asked{Data: r, Now: base.Add(10 * time.Second), SQLTime: time.Second,
 		Check: func(context.Context) check.Report { return check.Report{Schema: check.Schema, Checks: []check.Row{}} }}
 	s := httptest.NewServer(New(func() *query.Asked { return a }))
 	t.Cleanup(s.Close)
@@ -214,7 +215,7 @@ func TestAttacks(t *testing.T) {
 	for _, text := range []string{ // a gigabyte in many rows: what comes is cut
 		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 900000, 'x') FROM c",
 		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT hex(zeroblob(400000)) FROM c",
-		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x, x, x, x, x FROM c",
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x, printf('%.*c', 9000, 'x') FROM c",
 	} {
 		body, _ := json.Marshal(map[string]any{"sql": text, "limit": 1 << 30})
 		status, got := get(t, request(t, "POST", s.URL+API+"query", string(body)))
@@ -313,7 +314,7 @@ func TestLive(t *testing.T) {
 
 // Who asks the same shares the answer; when all have gone, the question ends.
 func TestFlights(t *testing.T) {
-	s := &flights{fresh: time.Hour, all: map[string]*flight{}}
+	s := newFlights(time.Hour, 2*time.Hour, time.Now)
 	var asked atomic.Int32
 	goOn := make(chan bool)
 	var all sync.WaitGroup
@@ -336,17 +337,52 @@ func TestFlights(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool)
-	go func() {
-		s.do(ctx, "long", func(ctx context.Context) ([]byte, error) {
-			cancel()
-			<-ctx.Done()
-			close(ended)
-			return nil, ctx.Err()
-		})
-	}()
+	go s.do(ctx, "long", func(ctx context.Context) ([]byte, error) {
+		cancel()
+		<-ctx.Done()
+		close(ended)
+		return nil, ctx.Err()
+	})
 	<-ended
 	b, err := s.do(t.Context(), "long", func(context.Context) ([]byte, error) { return []byte("new"), nil })
 	if string(b) != "new" || err != nil {
 		t.Errorf("%s, %v", b, err)
 	}
+}
+
+// The first who asks after an answer has aged waits for a new one; others do
+// not, until the old one is stale. What nobody asks for is forgotten.
+func TestFlightsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFlights(time.Second, 3*time.Second, time.Now)
+		n := 0
+		count := func(takes time.Duration) func(context.Context) ([]byte, error) {
+			return func(context.Context) ([]byte, error) {
+				n++
+				text := fmt.Sprint(n)
+				time.Sleep(takes)
+				return []byte(text), nil
+			}
+		}
+		want := func(takes time.Duration, want string) {
+			t.Helper()
+			if b, err := s.do(t.Context(), "q", count(takes)); string(b) != want || err != nil {
+				t.Errorf("%s, %v; want %s", b, err, want)
+			}
+		}
+		want(0, "1")
+		time.Sleep(900 * time.Millisecond)
+		want(0, "1")
+		time.Sleep(200 * time.Millisecond)
+		go want(5*time.Second, "2") // takes its time
+		synctest.Wait()
+		want(0, "1")
+		time.Sleep(2 * time.Second)
+		want(0, "2") // waits with the first: the old one is stale
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if len(s.all) != 0 {
+			t.Errorf("%d are remembered", len(s.all))
+		}
+	})
 }
