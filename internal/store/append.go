@@ -52,7 +52,7 @@ func (w *Writer) pack() chunkRow {
 		w.openID = w.nextID
 		w.nextID++
 	}
-	return chunkRow{w.openID, first, last, w.openSeq, len(w.open), w.enc.encode(w.open)}
+	return chunkRow{w.openID, first, last, w.openSeq, len(w.open), w.enc.encode(w.open), appendDigest(nil, w.open)}
 }
 
 // Stats adds what happened in one second (unix s). Several calls for the

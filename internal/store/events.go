@@ -63,7 +63,8 @@ func (h *newest) Pop() any {
 	return x
 }
 
-// chunksAtOnce is how many chunks are listed by one statement.
+// chunksAtOnce is how many chunks are listed by the first statement; each
+// further one lists twice as many.
 const chunksAtOnce = 64
 
 // newestEvents goes through the chunks from the one that ends last until no
@@ -71,12 +72,8 @@ const chunksAtOnce = 64
 func newestEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stored, error) {
 	var h newest
 	var dec decoder
-	to := int64(math.MaxInt64)
-	if f.To != 0 {
-		to = f.To - 1
-	}
-	for skip := 0; ; skip += chunksAtOnce {
-		list, err := listChunks(ctx, c, f.From, to, skip)
+	for skip, n := 0, chunksAtOnce; ; skip, n = skip+n, 2*n {
+		list, seen, err := chunkRefs(ctx, c, f, listing{newest: true, skip: skip, n: n, noDigest: f.PIDs == nil && f.Ops == nil}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -97,30 +94,10 @@ func newestEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stor
 				}
 			}
 		}
-		if len(list) < chunksAtOnce {
+		if seen < n {
 			return h, nil
 		}
 	}
-}
-
-type listed struct{ id, last int64 }
-
-func listChunks(ctx context.Context, c *readConn, from, to int64, skip int) ([]listed, error) {
-	rows, err := c.QueryContext(ctx, `SELECT id, last_ns FROM event_chunks INDEXED BY event_chunks_time
-		WHERE last_ns >= ? AND first_ns <= ? ORDER BY last_ns DESC LIMIT ? OFFSET ?`, from, to, chunksAtOnce, skip)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []listed
-	for rows.Next() {
-		var x listed
-		if err := rows.Scan(&x.id, &x.last); err != nil {
-			return nil, err
-		}
-		list = append(list, x)
-	}
-	return list, rows.Err()
 }
 
 // order says which events come first: those with the largest values of a

@@ -52,6 +52,19 @@ func (w *Writer) anyProcess() bool {
 	return false
 }
 
+func (w *Writer) writeChunk(ctx context.Context, c *chunkRow) error {
+	if _, err := w.exec(ctx, "INSERT OR REPLACE INTO event_chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+		c.id, w.opts.Node, c.first, c.last, c.n, c.seq, c.data); err != nil {
+		return err
+	}
+	if c.digest == nil { // an open chunk may have had one
+		_, err := w.exec(ctx, "DELETE FROM event_digests WHERE chunk = ?", c.id)
+		return err
+	}
+	_, err := w.exec(ctx, "INSERT OR REPLACE INTO event_digests VALUES (?, ?)", c.id, c.digest)
+	return err
+}
+
 // write stores chunks and all that is pending. What it changes in w, it
 // changes after the commit.
 func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
@@ -68,9 +81,8 @@ func (w *Writer) write(ctx context.Context, chunks []chunkRow) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, c := range chunks {
-		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO event_chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
-			c.id, w.opts.Node, c.first, c.last, c.n, c.seq, c.data); err != nil {
+	for i := range chunks {
+		if err := w.writeChunk(ctx, &chunks[i]); err != nil {
 			return err
 		}
 	}

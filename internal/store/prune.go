@@ -43,7 +43,7 @@ func (w *Writer) prune(ctx context.Context, chunks []chunkRow) (int64, error) {
 			return 0, err
 		}
 		grown := space(int64(len(c.data))) - old
-		added += grown
+		added += grown + int64(len(c.digest))
 		bytes += grown
 	}
 	if w.opts.MaxBytes == 0 {
@@ -124,8 +124,12 @@ func (w *Writer) dropOldest(ctx context.Context, chunkFirst bool) (freed int64, 
 	if err != nil {
 		return 0, false, err
 	}
-	_, err = w.exec(ctx, "DELETE FROM event_chunks WHERE id = ?", id)
-	return space(freed), true, err
+	for _, text := range []string{"DELETE FROM event_chunks WHERE id = ?", "DELETE FROM event_digests WHERE chunk = ?"} {
+		if _, err := w.exec(ctx, text, id); err != nil {
+			return 0, true, err
+		}
+	}
+	return space(freed), true, nil
 }
 
 // dropStats removes the oldest minute: its seconds while there are any that

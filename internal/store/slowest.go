@@ -33,22 +33,28 @@ func topSlowest(all []Stored, limit int) []Stored {
 	return all[:min(limit, len(all))]
 }
 
-// slowestEvents goes through all chunks of the window. Of a chunk in which
-// nothing lasted long enough only the durations are unpacked.
+// slowestEvents goes through the chunks of the window, from the one with the
+// longest event on, until no further one can hold one that is long enough. Of
+// a chunk without a digest only the durations are unpacked if all are short.
 func slowestEvents(ctx context.Context, c *readConn, f Filter, limit int) ([]Stored, error) {
-	var top []Stored
-	var dec decoder
-	to := int64(math.MaxInt64)
-	if f.To != 0 {
-		to = f.To - 1
-	}
-	ids, err := chunkIDs(ctx, c, f.From, to)
+	refs, _, err := chunkRefs(ctx, c, f, listing{}, nil)
 	if err != nil {
 		return nil, err
 	}
+	for i := range refs {
+		if !refs[i].digested {
+			refs[i].longest = math.MaxInt64
+		}
+	}
+	slices.SortStableFunc(refs, func(a, b chunkRef) int { return cmp.Compare(b.longest, a.longest) })
+	var top []Stored
+	var dec decoder
 	least := int64(math.MinInt64) // shorter ones are not among them
-	for _, id := range ids {
-		found, err := chunkEventsOf(ctx, c, &dec, id, f, order{colDur, least}, limit)
+	for _, x := range refs {
+		if x.longest < least {
+			break
+		}
+		found, err := chunkEventsOf(ctx, c, &dec, x.id, f, order{colDur, least}, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -183,6 +183,14 @@ func (t *StackTime) add(dur, runnable, blocked int64) {
 	t.Blocked += max(blocked, 0)
 }
 
+func (t *StackTime) merge(o *StackTime) {
+	t.Count += o.Count
+	t.Total += o.Total
+	t.Max = max(t.Max, o.Max)
+	t.Runnable += o.Runnable
+	t.Blocked += o.Blocked
+}
+
 // StackTimes adds up the recorded events of the window by operation and
 // stack, the most time first.
 func (r *Reader) StackTimes(ctx context.Context, f Filter) ([]StackTime, error) {
@@ -221,15 +229,24 @@ func (k stackKey) in(sums map[stackKey]*StackTime) *StackTime {
 	return t
 }
 
+// stackTimes takes what digests say of chunks that are wholly in the window,
+// and looks into the others.
 func stackTimes(ctx context.Context, c *readConn, f Filter, sums map[stackKey]*StackTime) error {
-	ids, err := chunkIDs(ctx, c, f.From, f.end()-1)
+	refs, _, err := chunkRefs(ctx, c, f, listing{}, func(x *chunkRef, t *StackTime) {
+		if x.inside {
+			stackKey{t.Op, t.PID, t.Stack}.in(sums).merge(t)
+		}
+	})
 	if err != nil {
 		return err
 	}
 	var dec decoder
-	for _, id := range ids {
+	for _, x := range refs {
+		if x.inside && x.digested {
+			continue
+		}
 		var data []byte
-		err := c.QueryRowContext(ctx, "SELECT data FROM event_chunks WHERE id = ?", id).Scan(&data)
+		err := c.QueryRowContext(ctx, "SELECT data FROM event_chunks WHERE id = ?", x.id).Scan(&data)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue // dropped meanwhile
 		}

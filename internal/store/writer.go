@@ -92,6 +92,7 @@ type chunkRow struct {
 	id, first, last, seq int64
 	n                    int
 	data                 []byte
+	digest               []byte // nil: none
 }
 
 type cell struct {
