@@ -147,7 +147,7 @@ type Session struct {
 	Node      string     `json:"node"`
 	Version   string     `json:"version"`
 	Started   time.Time  `json:"started_at"`
-	Stopped   *time.Time `json:"stopped_at"` // null while it records
+	Stopped   *time.Time `json:"stopped_at"` // null while it records, or not known
 	Recording bool       `json:"recording"`
 	Killed    bool       `json:"killed"` // ended without closing the database
 	Lost      uint64     `json:"lost"`   // events
@@ -165,11 +165,15 @@ func askSessions(ctx context.Context, a *Asked, _ noParams) (*SessionsAnswer, er
 	if err != nil {
 		return nil, err
 	}
+	inUse, err := a.Data.InUse()
+	if err != nil {
+		return nil, err
+	}
 	out := &SessionsAnswer{[]Session{}}
 	for _, r := range rows {
 		s := Session{
-			ID: r.ID, Node: r.Node, Version: r.Version, Started: time.Unix(0, r.Started).UTC(), Recording: r.Stopped == 0,
-			Killed: r.Killed, Lost: r.Lost, Overhead: r.Overhead, Gaps: append([]string{}, r.Gaps...),
+			ID: r.ID, Node: r.Node, Version: r.Version, Started: time.Unix(0, r.Started).UTC(), Recording: r.Stopped == 0 && inUse,
+			Killed: r.Killed || r.Stopped == 0 && !inUse, Lost: r.Lost, Overhead: r.Overhead, Gaps: append([]string{}, r.Gaps...),
 		}
 		if r.Stopped != 0 {
 			t := time.Unix(0, r.Stopped).UTC()

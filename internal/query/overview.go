@@ -58,10 +58,7 @@ func askOverview(ctx context.Context, a *Asked, p Scope) (*OverviewAnswer, error
 	if err := out.machine(ctx, a, p); err != nil {
 		return nil, err
 	}
-	sessions, err := a.Data.Sessions(ctx)
-	for _, s := range sessions {
-		out.Recording = out.Recording || s.Stopped == 0
-	}
+	out.Recording, err = a.Data.InUse()
 	return out, err
 }
 

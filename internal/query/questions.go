@@ -20,6 +20,8 @@ type Data interface {
 	Chains(ctx context.Context, f store.Filter) ([]store.Chain, error)
 	// Recording reports whether the data was recorded by an older ingero.
 	Recording() bool
+	// InUse reports whether an agent records into it now.
+	InUse() (bool, error)
 }
 
 // Asked is all that an answer may depend on.

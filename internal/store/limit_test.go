@@ -208,3 +208,18 @@ func TestReadOnlyDirectoryIsLeftAlone(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Readers can tell a writer that lives from one that was killed.
+func TestInUse(t *testing.T) {
+	w, path := create(t, Options{})
+	r := open(t, path)
+	if is, err := r.InUse(); !is || err != nil {
+		t.Errorf("while it is written: %v, %v", is, err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := r.InUse(); is || err != nil {
+		t.Errorf("after that: %v, %v", is, err)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,4 +76,27 @@ func inUse(path string) error {
 		}
 	}
 	return fmt.Errorf("create database %s: %w%s; stop it or give another path with --db", path, ErrInUse, who)
+}
+
+// InUse reports whether an agent records into the database now. The file is not
+// opened for that: to close it would drop the locks that SQLite holds in this
+// process.
+func (r *Reader) InUse() (bool, error) {
+	var s unix.Stat_t
+	if err := unix.Stat(r.path, &s); err != nil {
+		return false, fmt.Errorf("look at database %s: %w", r.path, err)
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return false, fmt.Errorf("list locks: %w", err)
+	}
+	// As in the kernel's fs/locks.c: major and minor in hexadecimal.
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(s.Dev), unix.Minor(s.Dev), s.Ino)
+	for line := range strings.Lines(string(locks)) {
+		f := strings.Fields(line) // 1: OFDLCK ADVISORY WRITE -1 fd:00:42 0 EOF
+		if len(f) == 8 && f[5] == file && f[6] == strconv.Itoa(lockOffset) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

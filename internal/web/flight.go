@@ -10,9 +10,10 @@ import (
 // other, share one answer: a dashboard that is open a hundred times costs what
 // one costs.
 //
-// An answer is given again while it is fresh. After that the first who asks
-// waits for a new one; others who ask meanwhile get the old one, if it is not
-// stale, and do not wait.
+// An answer is given again while it is fresh: longer if it took long to make,
+// so that no question takes more than a tenth of a CPU from the jobs that are
+// watched. After that the first who asks waits for a new one; others who ask
+// meanwhile get the old one, if it is not stale, and do not wait.
 type flights struct {
 	fresh, stale time.Duration
 	now          func() time.Time
@@ -21,14 +22,18 @@ type flights struct {
 	all map[string]*flight
 }
 
+// longestFresh bounds how old an answer may be, however long it took.
+const longestFresh = 10 * time.Second
+
 func newFlights(fresh, stale time.Duration, now func() time.Time) *flights {
 	return &flights{fresh: fresh, stale: stale, now: now, all: map[string]*flight{}}
 }
 
 // flight is what is known of one question, under the mutex.
 type flight struct {
-	last []byte // the newest answer
-	made time.Time
+	last  []byte // the newest answer
+	made  time.Time
+	fresh time.Duration // how long it is
 
 	next *landing // the answer on its way; nil: none
 }
@@ -51,7 +56,7 @@ func (s *flights) do(ctx context.Context, key string, f func(context.Context) ([
 		s.all[key] = x
 	}
 	age := s.now().Sub(x.made)
-	if x.last != nil && (age < s.fresh || x.next != nil && age < s.stale) {
+	if x.last != nil && (age < x.fresh || x.next != nil && age < x.fresh+s.stale) {
 		defer s.mu.Unlock()
 		return x.last, nil
 	}
@@ -79,7 +84,9 @@ func (s *flights) do(ctx context.Context, key string, f func(context.Context) ([
 
 func (s *flights) fly(ctx context.Context, key string, x *flight, n *landing, f func(context.Context) ([]byte, error)) {
 	defer n.cancel()
+	began := s.now()
 	n.answer, n.err = f(ctx)
+	took := s.now().Sub(began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(n.done)
@@ -87,16 +94,16 @@ func (s *flights) fly(ctx context.Context, key string, x *flight, n *landing, f 
 		x.next = nil
 	}
 	if n.err == nil {
-		x.last, x.made = n.answer, s.now()
+		x.last, x.made, x.fresh = n.answer, s.now(), min(max(s.fresh, 9*took), max(s.fresh, longestFresh))
 	}
-	time.AfterFunc(s.stale, func() { s.forget(key, x) })
+	time.AfterFunc(x.fresh+s.stale, func() { s.forget(key, x) })
 }
 
 // forget drops what nobody asked for lately.
 func (s *flights) forget(key string, x *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x.next == nil && s.now().Sub(x.made) >= s.stale && s.all[key] == x {
+	if x.next == nil && s.now().Sub(x.made) >= x.fresh+s.stale && s.all[key] == x {
 		delete(s.all, key)
 	}
 }

@@ -40,10 +40,10 @@ type server struct {
 }
 
 // How long an answer may be given again to who asks the same: to anybody, and
-// to those who ask while a new one is made.
+// after that to those who ask while a new one is made.
 const (
 	fresh = time.Second
-	stale = 3 * time.Second
+	stale = 2 * time.Second
 )
 
 // A statement may be long and is not for the logs of addresses, so it is sent.

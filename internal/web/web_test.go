@@ -354,7 +354,7 @@ func TestFlights(t *testing.T) {
 // not, until the old one is stale. What nobody asks for is forgotten.
 func TestFlightsAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newFlights(time.Second, 3*time.Second, time.Now)
+		s := newFlights(time.Second, 2*time.Second, time.Now)
 		n := 0
 		count := func(takes time.Duration) func(context.Context) ([]byte, error) {
 			return func(context.Context) ([]byte, error) {
@@ -379,6 +379,10 @@ func TestFlightsAge(t *testing.T) {
 		want(0, "1")
 		time.Sleep(2 * time.Second)
 		want(0, "2") // waits with the first: the old one is stale
+		time.Sleep(9 * time.Second)
+		want(0, "2") // what took long is good for longer
+		time.Sleep(2 * time.Second)
+		want(0, "3")
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if len(s.all) != 0 {
