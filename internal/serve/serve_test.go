@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -289,4 +290,38 @@ func TestEnd(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// A certificate of the user's is used as it is.
+func TestGivenCertificate(t *testing.T) {
+	made, err := selfSigned(time.Now(), []string{"gpu-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	o := Options{Addr: "127.0.0.1:0", Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	for path, block := range map[string]*pem.Block{o.Cert: {Type: "CERTIFICATE", Bytes: made.Certificate[0]}, o.Key: {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, port := start(t, o, hello)
+	if s.Fingerprint != "" {
+		t.Error("a fingerprint that nobody needs")
+	}
+	roots := x509.NewCertPool()
+	cert, err := x509.ParseCertificate(made.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AddCert(cert)
+	c, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{ServerName: "gpu-1", RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
