@@ -71,7 +71,9 @@ func (b *bench) api(int) error {
 		made += n
 	}
 	slices.Sort(took)
-	at := func(q float64) time.Duration { return took[min(int(q*float64(len(took))), len(took)-1)].Round(100 * time.Microsecond) }
+	at := func(q float64) time.Duration {
+		return took[min(int(q*float64(len(took))), len(took)-1)].Round(100 * time.Microsecond)
+	}
 	fmt.Printf("\nAPI: %d clients, %.0f requests/s, %d failed; p50 %v, p99 %v, max %v\n", apiClients,
 		float64(len(took))/apiTime.Seconds(), failed, at(0.5), at(0.99), at(1))
 	fmt.Printf("meanwhile %.0f calls/s: %d made, %d counted, %d recorded, %d lost\n",
