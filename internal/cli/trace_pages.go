@@ -48,7 +48,7 @@ const (
 
 // sheet and view are what the sections of a page are drawn with and from.
 func (s *screen) sheet() sheet {
-	return sheet{col: s.col, width: s.size.Width, order: s.order, span: spans[s.span].text, perProcess: s.perProcess, idle: true}
+	return sheet{col: s.col, width: s.size.Width, order: s.order, span: spans[s.span].text, perProcess: s.perProcess, live: true}
 }
 
 func (s *screen) view() pipeline.View {

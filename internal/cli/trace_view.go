@@ -98,7 +98,7 @@ type sheet struct {
 	order      order  // of the rows
 	span       string // what distributions are of, for the titles; empty: since the start
 	perProcess bool   // rows name their process
-	idle       bool   // there may be rows without a recent call
+	live       bool   // on the screen: says how rows are sorted, and which had no call lately
 	all        bool   // show every thread
 }
 
@@ -179,7 +179,7 @@ func (s sheet) calls(v pipeline.View) []string {
 }
 
 func (s sheet) callsOf(name string, source event.Source, v pipeline.View) []string {
-	t := table{heads: []string{"Operation", " Process", "Count", "Total", "p50", "p95", "p99", "Max", "Wall", " Flags"}, mark: s.order.mark()}
+	t := table{heads: []string{"Operation", " Process", "Count", "Total", "p50", "p95", "p99", "Max", "Wall", " Flags"}, mark: s.mark()}
 	var total uint64
 	for _, o := range s.order.calls(v.Ops) {
 		if o.Op.Source() != source {
@@ -188,7 +188,7 @@ func (s sheet) callsOf(name string, source event.Source, v pipeline.View) []stri
 		n := o.Hist.Count()
 		total += n
 		row := []string{o.Op.String(), processName(o.PID, o.Comm), thousands(n), shortTime(o.Hist.Sum())}
-		if o.Recent.Count() == 0 && s.idle {
+		if o.Recent.Count() == 0 && s.live {
 			row = append(row, "-", "-", "-", "-", "-")
 		} else {
 			row = append(row, shortTime(o.Recent.Quantile(0.5)), shortTime(o.Recent.Quantile(0.95)), shortTime(o.Recent.Quantile(0.99)),
@@ -204,6 +204,14 @@ func (s sheet) callsOf(name string, source event.Source, v pipeline.View) []stri
 	}
 	t.fit(s.width, "p95", "Total", "Wall", "Max", " Flags", "p50")
 	return s.title(name, total, t.lines())
+}
+
+// mark says in the headings how rows are sorted.
+func (s sheet) mark() map[string]string {
+	if !s.live {
+		return nil
+	}
+	return s.order.mark()
 }
 
 // processName names the process of a row.
@@ -257,7 +265,7 @@ func (s sheet) host(v pipeline.View) []string {
 	if len(v.Host) == 0 {
 		return nil
 	}
-	t := table{heads: []string{"Event", " Process", "Count", " Detail"}, mark: s.order.mark()}
+	t := table{heads: []string{"Event", " Process", "Count", " Detail"}, mark: s.mark()}
 	var total uint64
 	for _, h := range s.order.host(v.Host) {
 		total += h.Count
