@@ -428,6 +428,39 @@ func TestQuit(t *testing.T) {
 	}
 }
 
+// Keys may be pressed before there is anything to show, or a size to show it in.
+func TestKeysBeforeTheFirstMoment(t *testing.T) {
+	p := &person{t, &screen{ask: func() moment { return moment{} }, col: plain}}
+	for range 2 {
+		for _, k := range keys() {
+			for _, name := range k.on {
+				if name != "q" && name != "ctrl+c" {
+					p.press(name)
+				}
+			}
+		}
+		p.s.View()
+		p.tell(tea.WindowSizeMsg{Width: 80, Height: 24})
+		p.press("esc", "esc", "esc")
+		p.frame()
+	}
+	p.tell(shown{aMoment(t, plainNames), 0})
+	p.sees("then", "HIGH")
+}
+
+// What was lost is said on every page, whatever else there is no room for.
+func TestLossIsSeen(t *testing.T) {
+	m := aMoment(t, plainNames)
+	m.lost = 1234
+	for _, width := range []int{40, 80, 200} {
+		p := newPerson(t, width, 20, plain, m)
+		for range pages {
+			p.press("tab")
+			p.sees("every page", "⚠ 1,234 records lost")
+		}
+	}
+}
+
 // Every key that the screen offers is in the help, and none means two things.
 func TestKeysAreUnique(t *testing.T) {
 	seen := map[string]bool{}

@@ -216,18 +216,24 @@ func (s *screen) follow() {
 	*top = max(*top, at+2-s.bodyHeight()) // and the line below it
 }
 
+const culpritsShown = 5
+
 // detail is all there is to say about a finding.
 func (s *screen) detail(c *query.Chain) []string {
 	text := strings.TrimRight(chainText(c, s.col), "\n") + "\n"
 	if len(c.Cause.Culprits) > 0 {
 		text += "\n  Who took the time:\n"
 	}
-	for _, x := range c.Cause.Culprits {
+	for i, x := range c.Cause.Culprits {
+		if i == culpritsShown {
+			text += fmt.Sprintf("    and %d more\n", len(c.Cause.Culprits)-i)
+			break
+		}
 		text += fmt.Sprintf("    %s: %s, %.0f%%", processName(x.PID, x.Comm), shortTime(x.NS), 100*x.Share)
 		if x.Processes > 1 {
 			text += fmt.Sprintf(" (%d processes)", x.Processes)
 		}
-		if place := x.Container + x.Cgroup; place != "" {
+		if place := strings.TrimSpace(x.Container + " " + x.Cgroup); place != "" {
 			text += "  " + printable(place)
 		}
 		text += "\n"

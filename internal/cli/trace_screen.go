@@ -228,7 +228,7 @@ func (s *screen) head() []string {
 	if s.now.lost > 0 {
 		cost = s.col("yellow", "⚠ "+plural(int(s.now.lost), "record", "records")+" lost")
 	}
-	return []string{s.between(" "+left, clock), s.between(" "+who, cost), s.between(" "+s.state(), s.position())}
+	return []string{s.between(" "+left, clock, s.paused), s.between(" "+who, cost, s.now.lost > 0), s.between(" "+s.state(), s.position(), false)}
 }
 
 // state is what was chosen: which rows, in which order.
@@ -252,13 +252,13 @@ func (s *screen) position() string {
 	return fmt.Sprintf("lines %d-%d of %d", top+1, min(top+s.bodyHeight(), n), n)
 }
 
-// between puts right at the end of the line. If there is no room, what is on
-// the left of it gives way when we are paused, otherwise right does.
-func (s *screen) between(left, right string) string {
+// between puts right at the end of the line. If there is no room for both,
+// left gives way when right matters, otherwise right does.
+func (s *screen) between(left, right string, matters bool) string {
 	room := s.size.Width - ansi.StringWidth(right) - 1
 	gap := room - ansi.StringWidth(left)
 	switch {
-	case right == "" || (gap < 1 && !strings.Contains(right, "PAUSED")):
+	case right == "" || (gap < 1 && !matters):
 		return left
 	case gap < 1:
 		left = ansi.Truncate(left, max(room-1, 0), "…")

@@ -155,7 +155,7 @@ func TestLiveScreen(t *testing.T) {
 	x.sees("by name ▲")
 	x.press("r")
 	x.sees("by name ▼")
-	x.press("/StreamSync\r")
+	x.press("c/StreamSync\r")
 	x.sees("filter: StreamSync")
 	x.misses("cudaLaunchKernel")
 	x.press("\x1b")
@@ -179,7 +179,7 @@ func TestLiveScreen(t *testing.T) {
 	x.misses("PAUSED")
 
 	x.press("f")
-	x.sees("No findings so far")
+	x.sees("[findings")
 	x.press("?")
 	x.sees("hold the picture still")
 	x.press("\x1b")
