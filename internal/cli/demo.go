@@ -43,6 +43,7 @@ directory and removed, unless --db says where to keep it.`,
 	f.StringVarP(&o.db, "db", "d", "", "keep the recording here")
 	f.BoolVar(&o.json, "json", false, "print one JSON object for each recorded call")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
+	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
 	return cmd
 }

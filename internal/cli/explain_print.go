@@ -15,7 +15,7 @@ import (
 func showExplanation(env *Env, r *store.Reader, e *query.Explanation, why string, o explainOptions) error {
 	col := paint(plain)
 	if isTerminal(env.Stdout) && colours(env) {
-		col = ansi
+		col = sgr
 	}
 	var b strings.Builder
 	length := time.Duration(e.Window.Seconds * 1e9).Round(time.Second)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"ingero/internal/query"
@@ -67,15 +66,6 @@ func cellText(v any) string {
 		return printable(x)
 	}
 	return fmt.Sprint(v)
-}
-
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '·'
-	}, s)
 }
 
 // count writes "1 row" and "2 rows".

@@ -6,7 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
 )
 
 // table draws boxes as on the live screen. The first column is aligned left,
@@ -14,6 +17,7 @@ import (
 type table struct {
 	heads []string
 	rows  [][]string
+	mark  map[string]string // what stands after a heading: the way it is sorted
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
@@ -30,17 +34,72 @@ func (t *table) drop(head string) {
 	}
 }
 
-// lines returns the table, each line indented by two spaces.
-func (t *table) lines() []string {
+// leastColumn is how narrow a column of text may become.
+const leastColumn = 6
+
+// fit makes the table no wider than width, if it can: columns are left out in
+// the order given, then the widest texts are shortened. A column that is
+// marked stays. Width 0 is no limit.
+func (t *table) fit(width int, order ...string) {
+	if width <= 0 {
+		return
+	}
+	for _, head := range order {
+		if t.width() <= width {
+			return
+		}
+		if t.mark[head] == "" {
+			t.drop(head)
+		}
+	}
+	for over := t.width() - width; over > 0; over = t.width() - width {
+		widths, widest := t.widths(), -1
+		for i, h := range t.heads {
+			shrinks := (i == 0 || strings.HasPrefix(h, " ")) && widths[i] > max(leastColumn, ansi.StringWidth(t.heading(i)))
+			if shrinks && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		to := max(widths[widest]-over, leastColumn, ansi.StringWidth(t.heading(widest)))
+		for _, r := range t.rows {
+			r[widest] = ansi.Truncate(r[widest], to, "…")
+		}
+	}
+}
+
+// heading is what stands above column i.
+func (t *table) heading(i int) string {
+	return strings.TrimSpace(t.heads[i]) + t.mark[t.heads[i]]
+}
+
+// widths of the columns, in cells of the terminal.
+func (t *table) widths() []int {
 	widths := make([]int, len(t.heads))
-	for i, h := range t.heads {
-		widths[i] = utf8.RuneCountInString(strings.TrimSpace(h))
+	for i := range t.heads {
+		widths[i] = ansi.StringWidth(t.heading(i))
 	}
 	for _, r := range t.rows {
 		for i, c := range r {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+			widths[i] = max(widths[i], ansi.StringWidth(c))
 		}
 	}
+	return widths
+}
+
+func (t *table) width() int {
+	sum := 3 // the indent and the first line
+	for _, w := range t.widths() {
+		sum += w + 3
+	}
+	return sum
+}
+
+// lines returns the table, each line indented by two spaces.
+func (t *table) lines() []string {
+	widths := t.widths()
 	rule := func(left, mid, right string) string {
 		parts := make([]string, len(widths))
 		for i, w := range widths {
@@ -52,7 +111,7 @@ func (t *table) lines() []string {
 		var b strings.Builder
 		b.WriteString("  │")
 		for i, c := range cells {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			pad := strings.Repeat(" ", widths[i]-ansi.StringWidth(c))
 			if i == 0 || head || strings.HasPrefix(t.heads[i], " ") {
 				b.WriteString(" " + c + pad + " │")
 			} else {
@@ -62,14 +121,32 @@ func (t *table) lines() []string {
 		return b.String()
 	}
 	heads := make([]string, len(t.heads))
-	for i, h := range t.heads {
-		heads[i] = strings.TrimSpace(h)
+	for i := range t.heads {
+		heads[i] = t.heading(i)
 	}
 	out := []string{rule("┌", "┬", "┐"), row(heads, true), rule("├", "┼", "┤")}
 	for _, r := range t.rows {
 		out = append(out, row(r, false))
 	}
 	return append(out, rule("└", "┴", "┘"))
+}
+
+// printable replaces what could disturb a terminal, or take another width
+// there than we think: names come from traced processes.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && unicode.IsPrint(r) || unicode.IsPrint(r) && !unruly(r) {
+			return r
+		}
+		return '·'
+	}, s)
+}
+
+// unruly reports whether a character changes the one before it: terminals
+// disagree how wide the two are together.
+func unruly(r rune) bool {
+	const firstTone, lastTone = 0x1F3FB, 0x1F3FF
+	return ansi.StringWidth(string(r)) == 0 || unicode.Is(unicode.Regional_Indicator, r) || (r >= firstTone && r <= lastTone)
 }
 
 // thousands writes 11009 as 11,009.

@@ -36,6 +36,7 @@ type traceOptions struct {
 	stack     bool
 	samples   bool // have stacks as well
 	verbose   bool
+	plain     bool
 	debug     bool
 	duration  string
 	node      string
@@ -65,7 +66,11 @@ func traceCommand(env *Env) *cobra.Command {
 Without --pid or --user, all CUDA processes of the invoking user are traced
 (the user who called sudo), those that start later as well. With a command
 after --, that command is started, traced from its first instruction, and its
-exit status becomes ours. Needs root.`,
+exit status becomes ours. Needs root.
+
+On a terminal a live screen shows what is seen; ? lists its keys. With --plain,
+or without a terminal, it is one line a second and the tables at the end, both
+without colours and cursor control. NO_COLOR takes the colours off the screen.`,
 		Example: `  sudo ingero trace
   sudo ingero trace --pid 4821,5032 --duration 60s
   sudo ingero trace --json | jq .op
@@ -96,6 +101,7 @@ exit status becomes ours. Needs root.`,
 	f.BoolVar(&o.stack, "stack", true, "take the call stacks of recorded calls")
 	f.BoolVar(&o.samples, "stack-samples", true, "also those of fast calls that are only samples")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
+	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end (so without a terminal)")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
 	f.StringVar(&o.duration, "duration", "", "stop after this time, such as 60s or 1h30m")
 	f.StringVar(&o.node, "node", "", "name of this machine in the data (default: its host name)")
@@ -300,8 +306,8 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 	return err
 }
 
-// isTerminal reports whether w is a terminal that can hold the live screen.
-func isTerminal(w io.Writer) bool {
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

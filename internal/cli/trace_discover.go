@@ -218,6 +218,13 @@ func (d *discovery) note(t *tracer, format string, args ...any) {
 	t.status.say("not traced: %s", text)
 }
 
+// gapTexts says what could not be traced so far.
+func (d *discovery) gapTexts() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.gaps)
+}
+
 // probes returns how many functions are probed, by source.
 func (d *discovery) probes() map[event.Source]int {
 	d.mu.Lock()

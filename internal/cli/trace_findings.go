@@ -27,7 +27,8 @@ type analyst struct {
 	next    time.Time              // not before: judging must stay cheap
 
 	mu        sync.Mutex
-	incidents []*incident // that go on, or ended a moment ago
+	incidents []*incident   // that go on, or ended a moment ago
+	past      []query.Chain // that ended before, oldest first
 	fresh     []store.Chain
 	placed    []store.Place
 }
@@ -146,9 +147,17 @@ func (a *analyst) follow(chains []query.Chain, now time.Time, last bool) {
 			a.fresh = append(a.fresh, storedChain(x.chain))
 			a.tell(x)
 		}
+		a.past = append(a.past, x.chain)
 		return true
 	})
+	if n := len(a.past) - pastFindings; n > 0 {
+		a.past = slices.Delete(a.past, 0, n)
+	}
 }
+
+// pastFindings is how many findings that ended the live screen can still show;
+// the database has them all.
+const pastFindings = 200
 
 // known finds the incident that a chain tells more of.
 func (a *analyst) known(c query.Chain) *incident {
@@ -178,28 +187,45 @@ func (a *analyst) tell(x *incident) {
 	c := &x.chain
 	if !x.told && c.Severity != string(rule.Low) && !x.over {
 		x.told = true
-		a.t.status.say("finding: %s %s PID %d (%s): %s", c.Severity, c.Cause.Kind, c.PID, c.Comm, c.Cause.Summary)
+		a.t.status.say("finding: %s %s PID %d (%s): %s", c.Severity, c.Cause.Kind, c.PID, printable(c.Comm), printable(c.Cause.Summary))
 	}
 	if !c.Ongoing && !x.over {
 		x.over = true
 		if x.told {
-			a.t.status.say("finding ended: %s PID %d (%s)", c.Cause.Kind, c.PID, c.Comm)
+			a.t.status.say("finding ended: %s PID %d (%s)", c.Cause.Kind, c.PID, printable(c.Comm))
 		}
 	}
 }
 
-// findings are the chains that go on or ended within the last minute, the
-// most harmful first.
+// findings are the chains of this trace: those that go on, then those that
+// ended; the most harmful first.
 func (a *analyst) findings() []query.Chain {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []query.Chain
+	out := slices.Clone(a.past)
 	for _, x := range a.incidents {
-		if x.chain.Ended == nil || time.Since(*x.chain.Ended) < time.Minute {
-			out = append(out, x.chain)
+		out = append(out, x.chain)
+	}
+	ended := func(c query.Chain) int {
+		if c.Ended != nil {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(out, func(x, y query.Chain) int {
+		return cmp.Or(cmp.Compare(ended(x), ended(y)), cmp.Compare(y.Impact.Lost, x.Impact.Lost))
+	})
+	return out
+}
+
+// latest leaves out findings that ended more than a minute before now.
+func latest(chains []query.Chain, now time.Time) []query.Chain {
+	var out []query.Chain
+	for _, c := range chains {
+		if c.Ended == nil || now.Sub(*c.Ended) < time.Minute {
+			out = append(out, c)
 		}
 	}
-	slices.SortStableFunc(out, func(x, y query.Chain) int { return cmp.Compare(y.Impact.Lost, x.Impact.Lost) })
 	return out
 }
 

@@ -17,16 +17,16 @@ const (
 
 // ledger says where the time of the busiest feeders went. The shares of each
 // add up to 100 %.
-func ledger(v pipeline.View, col paint) []string {
+func (s sheet) ledger(v pipeline.View) []string {
 	if len(v.Feeders) == 0 {
 		return nil
 	}
 	t := table{heads: []string{"Thread", " Where", " State", "Time", "Longest"}}
 	for i, f := range v.Feeders {
-		if i == feedersShown {
+		if i == feedersShown && !s.all {
 			break
 		}
-		name, rest := fmt.Sprintf("%s %d", f.Comm, f.TID), 1.0
+		name, rest := fmt.Sprintf("%s %d", printable(f.Comm), f.TID), 1.0
 		for k, c := range f.Cells {
 			if k == cellsShown || c.Share < smallCell {
 				break
@@ -38,11 +38,16 @@ func ledger(v pipeline.View, col paint) []string {
 			t.add(name, "everything else", "", fmt.Sprintf("%.1f%%", 100*rest), "")
 		}
 	}
+	t.fit(s.width, "Longest")
 	lines := t.lines()
-	if more := len(v.Feeders) - feedersShown; more > 0 {
+	if more := len(v.Feeders) - feedersShown; more > 0 && !s.all {
 		lines = append(lines, fmt.Sprintf("  and %s more", plural(more, "thread", "threads")))
 	}
-	out := append([]string{"  " + col("bold", "Where The Time Went") + ", last 10 seconds"}, lines...)
+	span := s.span
+	if span == "" || span == sinceStart {
+		span = "last minute" // more is not kept
+	}
+	out := append([]string{"  " + s.col("bold", "Where The Time Went") + ", " + span}, lines...)
 	return append(out, "")
 }
 
@@ -67,9 +72,9 @@ func tell(chains []query.Chain, col paint) []string {
 		}
 		out = append(out, col(colour, fmt.Sprintf("  ⚠ [%s] %s, from %s %s", c.Severity, printable(c.Cause.Summary), c.Started.Local().Format("15:04:05"), state)))
 		for _, x := range c.Fixes {
-			line := "      Fix: " + x.Text
+			line := "      Fix: " + printable(x.Text)
 			if x.Command != "" {
-				line += ": " + x.Command
+				line += ": " + printable(x.Command)
 			}
 			out = append(out, line)
 		}

@@ -43,10 +43,16 @@ func newOutput(t *tracer) *output {
 			}
 			t.stop() // nobody reads any more
 		})
-	case (t.command == nil || t.plan.screen) && isTerminal(t.env.Stdout) && t.env.Getenv("TERM") != "dumb":
+	case (t.command == nil || t.plan.screen) && !t.plan.plain && screenFits(t.env):
 		o.screen = true
 	}
 	return o
+}
+
+// screenFits reports whether there is a terminal for the live screen, with a
+// keyboard.
+func screenFits(env *Env) bool {
+	return isTerminal(env.Stdin) && isTerminal(env.Stdout) && env.Getenv("TERM") != "dumb"
 }
 
 // Take hands a batch on. It never blocks.
@@ -80,11 +86,25 @@ func (o *output) summary(b *pipeline.Batch) {
 		return
 	}
 	v := o.t.window.View()
-	if _, err := fmt.Fprintf(o.t.env.Stdout, "%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost\n",
+	text := fmt.Sprintf("%s  %s calls/s  %s launches/s  total %s calls, %s recorded, %s lost",
 		time.Unix(b.Second, 0).Format("15:04:05"), thousands(calls), thousands(launches), thousands(v.Calls),
-		thousands(v.Recorded), thousands(v.Lost)); err != nil {
+		thousands(v.Recorded), thousands(v.Lost))
+	if n := countOngoing(o.t.analyst.findings()); n > 0 {
+		text += ", " + plural(n, "finding", "findings") + " now"
+	}
+	if _, err := fmt.Fprintln(o.t.env.Stdout, text); err != nil {
 		o.t.stop() // nobody reads any more
 	}
+}
+
+func countOngoing(chains []query.Chain) int {
+	n := 0
+	for i := range chains {
+		if chains[i].Ongoing {
+			n++
+		}
+	}
+	return n
 }
 
 // finish prints what is to be said at the end.
@@ -100,9 +120,9 @@ func (o *output) finish(ctx context.Context) {
 	v := o.t.window.View()
 	col := paint(plain)
 	if o.screen && colours(o.t.env) {
-		col = ansi
+		col = sgr
 	}
-	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, o.t.analyst.findings(), col, 0)...), "\n"))
+	fmt.Fprintln(w, strings.Join(append(o.t.header(v), body(v, latest(o.t.analyst.findings(), time.Now()), sheet{col: col})...), "\n"))
 	if r := o.t.recorder; r != nil && !o.t.plan.scratch {
 		fmt.Fprintf(w, "  Recorded in %s; ask with 'ingero query -d %s'\n", r.path, r.path)
 	}
@@ -182,7 +202,7 @@ func printEvent(w io.Writer, e *event.Event) error {
 		detail += fmt.Sprintf("  returned %d", e.Ret)
 	}
 	_, err := fmt.Fprintf(w, "%s  %-16s %7d/%-7d %s%-24s %10s%s\n", time.Unix(0, e.Start).Format("15:04:05.000000"),
-		e.Comm, e.PID, e.TID, strings.Repeat("  ", int(e.Depth)), e.Op, shortTime(uint64(e.Dur)), detail)
+		printable(e.Comm), e.PID, e.TID, strings.Repeat("  ", int(e.Depth)), e.Op, shortTime(uint64(e.Dur)), detail)
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/query"
@@ -16,41 +18,59 @@ type paint func(colour, text string) string
 
 func plain(_, text string) string { return text }
 
-func ansi(colour, text string) string {
-	code := map[string]string{"green": "32", "yellow": "33", "red": "31", "bold": "1", "dim": "2"}[colour]
+// sgr colours text for a terminal (Select Graphic Rendition).
+func sgr(colour, text string) string {
+	code := map[string]string{"green": "32", "yellow": "33", "red": "31", "bold": "1", "dim": "2", "reverse": "7"}[colour]
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// header says what is traced, as the first lines of the screen.
+// header says what is traced, as the first lines of what is printed at the end.
 func (t *tracer) header(v pipeline.View) []string {
-	out := []string{"", "  Ingero Trace  -  Live CUDA Event Stream"}
-	found := t.found.processes()
-	switch n := len(v.Processes); {
-	case n == 0 && v.Ended > 0:
-		out = append(out, "  Target: "+plural(v.Ended, "process", "processes")+", ended")
-	case n == 0 && len(found) == 0:
-		out = append(out, "  Target: waiting for a CUDA process")
-	case n == 0:
-		out = append(out, "  Target: "+processList(found)+" (no call yet)")
-	default:
-		procs := make([]event.Process, n)
-		for i, p := range v.Processes {
-			procs[i] = p.Process
-		}
-		out = append(out, "  Target: "+processList(procs))
-	}
-	if len(v.Processes) > 0 && v.Ended > 0 {
-		out[len(out)-1] += fmt.Sprintf(", %d ended", v.Ended)
-	}
+	out := []string{"", "  Ingero Trace  -  Live CUDA Event Stream", "  Target: " + targets(v, t.found.processes())}
 	for _, b := range t.libraries() {
 		out = append(out, "  Library: "+b)
 	}
+	for _, line := range t.probesText() {
+		out = append(out, "  "+line)
+	}
+	return append(out, "  Cost: "+t.costText(), "")
+}
+
+// targets says which processes are traced; found are those that may yet call.
+func targets(v pipeline.View, found []event.Process) string {
+	n := len(v.Processes)
+	switch {
+	case n == 0 && v.Ended > 0:
+		return plural(v.Ended, "process", "processes") + ", ended"
+	case n == 0 && len(found) == 0:
+		return "waiting for a CUDA process"
+	case n == 0:
+		return processList(found) + " (no call yet)"
+	}
+	procs := make([]event.Process, n)
+	for i, p := range v.Processes {
+		procs[i] = p.Process
+	}
+	text := processList(procs)
+	if v.Ended > 0 {
+		text += fmt.Sprintf(", %d ended", v.Ended)
+	}
+	return text
+}
+
+// probesText says how many probes are attached where.
+func (t *tracer) probesText() []string {
 	c := t.found.probes()
-	return append(out,
-		fmt.Sprintf("  CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
-		fmt.Sprintf("  Driver probes: %d attached", c[event.Driver]),
-		fmt.Sprintf("  Host probes: %d attached", t.probe.HostSites()),
-		fmt.Sprintf("  Cost: %s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost.Call)), 100*t.window.Overhead(t.cost.Call, t.cost.Stack)), "")
+	return []string{
+		fmt.Sprintf("CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
+		fmt.Sprintf("Driver probes: %d attached", c[event.Driver]),
+		fmt.Sprintf("Host probes: %d attached", t.probe.HostSites()),
+	}
+}
+
+// costText says what being watched costs the job.
+func (t *tracer) costText() string {
+	return fmt.Sprintf("%s a call, %.1f%% of the calling threads' time", shortTime(uint64(t.cost.Call)), 100*t.window.Overhead(t.cost.Call, t.cost.Stack))
 }
 
 func plural(n int, one, many string) string {
@@ -63,7 +83,7 @@ func plural(n int, one, many string) string {
 func processList(procs []event.Process) string {
 	var names []string
 	for _, p := range procs {
-		names = append(names, fmt.Sprintf("PID %d (%s)", p.PID, p.Comm))
+		names = append(names, fmt.Sprintf("PID %d (%s)", p.PID, printable(p.Comm)))
 	}
 	if n := len(names); n > 4 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), n-3)
@@ -71,29 +91,49 @@ func processList(procs []event.Process) string {
 	return strings.Join(names, ", ")
 }
 
-// body is the rest of the screen: system, calls, host.
-func body(v pipeline.View, findings []query.Chain, col paint, width int) []string {
+// sheet is how sections are drawn.
+type sheet struct {
+	col        paint
+	width      int    // 0 is no limit
+	order      order  // of the rows
+	span       string // what distributions are of, for the titles; empty: since the start
+	perProcess bool   // rows name their process
+	live       bool   // on the screen: says how rows are sorted, and which had no call lately
+	all        bool   // show every thread
+}
+
+// body is the end of a trace on paper: system, time, findings, calls, host.
+func body(v pipeline.View, findings []query.Chain, s sheet) []string {
+	out := s.system(v)
+	out = append(out, s.ledger(v)...)
+	out = append(out, tell(findings, s.col)...)
+	out = append(out, s.calls(v)...)
+	out = append(out, s.host(v)...)
+	return append(out, s.totals(v)...)
+}
+
+func (s sheet) system(v pipeline.View) []string {
+	x := v.Snapshot
+	if x.Time == 0 {
+		return nil
+	}
+	cpu := fmt.Sprintf("CPU [%s] %.0f%%", bar(x.CPU, s.col), x.CPU)
+	mem := fmt.Sprintf("Mem [%s] %.0f%% (%.1f GB free)", bar(x.Mem, s.col), x.Mem, float64(x.MemAvail)/1024)
+	load := fmt.Sprintf("Load %.1f | Swap %d MB", x.Load, x.Swap)
+	if s.width > 0 && s.width < wide {
+		return []string{"  " + cpu, "  " + mem, "  " + load, ""}
+	}
+	return []string{"  System: " + cpu + " | " + mem + " | " + load, ""}
+}
+
+// totals says how many calls were counted and recorded, and what was lost.
+func (s sheet) totals(v pipeline.View) []string {
 	var out []string
-	if s := v.Snapshot; s.Time != 0 {
-		out = append(out, fmt.Sprintf("  System: CPU [%s] %.0f%% | Mem [%s] %.0f%% (%.1f GB free) | Load %.1f | Swap %d MB",
-			bar(s.CPU, col), s.CPU, bar(s.Mem, col), s.Mem, float64(s.MemAvail)/1024, s.Load, s.Swap), "")
-	}
-	out = append(out, ledger(v, col)...)
-	out = append(out, tell(findings, col)...)
-	for _, section := range []struct {
-		title  string
-		source event.Source
-	}{
-		{"CUDA Runtime API", event.CUDA}, {"CUDA Driver API", event.Driver}, {"CUDA Graph", event.Graph},
-	} {
-		out = append(out, calls(section.title, section.source, v, col, width)...)
-	}
-	out = append(out, host(v, col)...)
 	if v.Calls > 0 {
 		out = append(out, fmt.Sprintf("  %s calls counted, %s of them recorded one by one", thousands(v.Calls), thousands(v.Recorded)))
 	}
 	if v.Lost > 0 {
-		out = append(out, col("yellow", fmt.Sprintf("  ⚠ %s of %s records lost; counts and percentiles are complete all the same",
+		out = append(out, s.col("yellow", fmt.Sprintf("  ⚠ %s of %s records lost; counts and percentiles are complete all the same",
 			thousands(v.Lost), thousands(v.Recorded+v.Lost))))
 	}
 	return out
@@ -112,36 +152,74 @@ func bar(percent float64, col paint) string {
 	return col(colour, strings.Repeat("█", n)) + strings.Repeat("░", width-n)
 }
 
-func title(text string, n uint64, lines []string, col paint) []string {
-	width := len([]rune(lines[0]))
-	right := "Events: " + thousands(n)
-	gap := max(width-2-len([]rune(text))-len(right), 2)
-	return append(append([]string{"  " + col("bold", text) + strings.Repeat(" ", gap) + right}, lines...), "")
+func (s sheet) title(text string, n uint64, lines []string) []string {
+	width, right := ansi.StringWidth(lines[0]), "Events: "+thousands(n)
+	if long := text + ", " + s.span; s.span != "" && (s.width <= 0 || len(long)+len(right)+4 <= s.width) {
+		text = long // otherwise the head of the screen says it
+	}
+	gap := max(width-2-ansi.StringWidth(text)-len(right), 2)
+	return append(append([]string{"  " + s.col("bold", text) + strings.Repeat(" ", gap) + right}, lines...), "")
 }
 
-// narrow is the width below which the least telling columns are left out.
-const narrow = 96
+// wide is the width from which nothing has to be left out.
+const wide = 110
 
-func calls(name string, source event.Source, v pipeline.View, col paint, width int) []string {
-	t := table{heads: []string{"Operation", "Count", "p50", "p95", "p99", "Max", "Wall", " Flags"}}
+// calls is one table for each place where CUDA is called.
+func (s sheet) calls(v pipeline.View) []string {
+	var out []string
+	for _, section := range []struct {
+		title  string
+		source event.Source
+	}{
+		{"CUDA Runtime API", event.CUDA}, {"CUDA Driver API", event.Driver}, {"CUDA Graph", event.Graph},
+	} {
+		out = append(out, s.callsOf(section.title, section.source, v)...)
+	}
+	return out
+}
+
+func (s sheet) callsOf(name string, source event.Source, v pipeline.View) []string {
+	t := table{heads: []string{"Operation", " Process", "Count", "Total", "p50", "p95", "p99", "Max", "Wall", " Flags"}, mark: s.mark()}
 	var total uint64
-	for _, o := range v.Ops {
+	for _, o := range s.order.calls(v.Ops) {
 		if o.Op.Source() != source {
 			continue
 		}
 		n := o.Hist.Count()
 		total += n
-		t.add(o.Op.String(), thousands(n), shortTime(o.Recent.Quantile(0.5)), shortTime(o.Recent.Quantile(0.95)),
-			shortTime(o.Recent.Quantile(0.99)), shortTime(o.Hist.Max()), fmt.Sprintf("%.1f%%", 100*o.Wall), flags(o))
+		row := []string{o.Op.String(), processName(o.PID, o.Comm), thousands(n), shortTime(o.Hist.Sum())}
+		if o.Recent.Count() == 0 && s.live {
+			row = append(row, "-", "-", "-", "-", "-")
+		} else {
+			row = append(row, shortTime(o.Recent.Quantile(0.5)), shortTime(o.Recent.Quantile(0.95)), shortTime(o.Recent.Quantile(0.99)),
+				shortTime(o.Recent.Max()), fmt.Sprintf("%.1f%%", 100*o.Wall))
+		}
+		t.add(append(row, flags(o))...)
 	}
 	if len(t.rows) == 0 {
 		return nil
 	}
-	if width > 0 && width < narrow {
-		t.drop("p95")
-		t.drop("Max")
+	if !s.perProcess {
+		t.drop(" Process")
 	}
-	return title(name, total, t.lines(), col)
+	t.fit(s.width, "p95", "Total", "Wall", "Max", " Flags", "p50")
+	return s.title(name, total, t.lines())
+}
+
+// mark says in the headings how rows are sorted.
+func (s sheet) mark() map[string]string {
+	if !s.live {
+		return nil
+	}
+	return s.order.mark()
+}
+
+// processName names the process of a row.
+func processName(pid uint32, comm string) string {
+	if pid == 0 {
+		return printable(comm)
+	}
+	return fmt.Sprintf("%s %d", printable(comm), pid)
 }
 
 // flags marks what deserves a look: calls that failed, records that were
@@ -183,17 +261,22 @@ func tailGrew(all, recent *stats.Histogram) bool {
 	return recent.Quantile(0.99) > 3*all.Quantile(0.99) && recent.Quantile(0.99) > 10*before
 }
 
-func host(v pipeline.View, col paint) []string {
+func (s sheet) host(v pipeline.View) []string {
 	if len(v.Host) == 0 {
 		return nil
 	}
-	t := table{heads: []string{"Event", "Count", " Detail"}}
+	t := table{heads: []string{"Event", " Process", "Count", " Detail"}, mark: s.mark()}
 	var total uint64
-	for _, h := range v.Host {
+	for _, h := range s.order.host(v.Host) {
 		total += h.Count
-		t.add(h.Op.String(), thousands(h.Count), hostDetail(h))
+		t.add(h.Op.String(), processName(h.PID, h.Comm), thousands(h.Count), hostDetail(h))
 	}
-	return title("Host Context", total, t.lines(), col)
+	if !s.perProcess {
+		t.drop(" Process")
+	}
+	t.fit(s.width)
+	s.span = ""
+	return s.title("Host Context", total, t.lines())
 }
 
 // hostWords says what an event of the host is: one of them, many.
@@ -235,9 +318,9 @@ func (t *tracer) libraries() []string {
 	defer t.found.mu.Unlock()
 	var out []string
 	for _, b := range t.found.libs {
-		name := b.Path
+		name := printable(b.Path)
 		if b.Build != "" && !strings.HasSuffix(filepath.Base(b.Path), b.Build) {
-			name += " (" + b.Build + ")"
+			name += " (" + printable(b.Build) + ")"
 		}
 		out = append(out, name)
 	}

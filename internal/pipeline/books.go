@@ -8,9 +8,6 @@ import (
 	"ingero/internal/stats"
 )
 
-// bookSeconds is how far back the live view says where the time went.
-const bookSeconds = 10
-
 // books keeps the ledger of the last minute.
 type books struct {
 	stamp  [recentSeconds]int64
@@ -46,15 +43,15 @@ type Feeder struct {
 	Cells    []Cell // largest first
 }
 
-// view adds up the seconds after since.
+// view adds up the seconds from since on.
 func (k *books) view(since int64) (feeders []Feeder) {
-	type spot struct {
-		tid   uint32
-		place event.Op
+	type place struct {
+		tid uint32
+		op  event.Op
 	}
-	sums, threads := map[spot]*stats.Ledger{}, map[uint32]*Feeder{}
+	sums, threads := map[place]*stats.Ledger{}, map[uint32]*Feeder{}
 	for i := range k.stamp {
-		if k.stamp[i] <= since {
+		if k.stamp[i] < since {
 			continue
 		}
 		for _, l := range k.ledger[i] {
@@ -63,7 +60,7 @@ func (k *books) view(since int64) (feeders []Feeder) {
 			}
 			t := threads[l.TID]
 			t.Comm, t.Wall = l.Comm, t.Wall+l.Total()
-			at := spot{l.TID, l.Place}
+			at := place{l.TID, l.Place}
 			if sums[at] == nil {
 				sums[at] = &stats.Ledger{}
 			}
@@ -76,10 +73,10 @@ func (k *books) view(since int64) (feeders []Feeder) {
 	calls := map[uint32]bool{}
 	for at, sum := range sums {
 		t := threads[at.tid]
-		calls[at.tid] = calls[at.tid] || at.place != 0
+		calls[at.tid] = calls[at.tid] || at.op != 0
 		for s, ns := range sum.NS {
 			if ns > 0 {
-				t.Cells = append(t.Cells, Cell{at.place, event.State(s), ns, float64(ns) / float64(t.Wall), sum.Max[s]})
+				t.Cells = append(t.Cells, Cell{at.op, event.State(s), ns, float64(ns) / float64(t.Wall), sum.Max[s]})
 			}
 		}
 	}

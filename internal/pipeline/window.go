@@ -1,9 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,21 +11,20 @@ import (
 // recentSeconds is how far back the percentiles of the live view reach.
 const recentSeconds = 60
 
-// Window keeps what the live view shows: totals since the start and the
-// distribution of the last minute. It is a Sink.
+// Window keeps what the live view shows: totals since the start and what was
+// done in each second of the last minute, by process. It is a Sink.
 type Window struct {
 	mu       sync.Mutex
-	total    map[event.Op]*stats.Calls
-	recent   [recentSeconds]map[event.Op]*stats.Histogram // by second, modulo
+	total    map[uint32]totals            // by process that lives, of calls and operations of the host
+	recent   [recentSeconds][]stats.Calls // by second, modulo; histograms are shared and never changed
 	stamp    [recentSeconds]int64
-	host     map[event.Op]*stats.Calls // operations of the host, since the start
-	procs    map[uint32]Process        // that live
-	callers  map[uint32]bool           // those that made a traced call
-	ended    int                       // that made a traced call
-	feeders  map[uint32]bool           // threads that made a traced call
-	fed      float64                   // ns these threads lived while we traced
-	first    int64                     // start of the first caller, unix ns
-	last     int64                     // end of the last caller that has ended, unix ns
+	procs    map[uint32]Process // that live
+	callers  map[uint32]bool    // those that made a traced call
+	ended    int                // that made a traced call
+	feeders  map[uint32]bool    // threads that made a traced call
+	fed      float64            // ns these threads lived while we traced
+	first    int64              // start of the first caller, unix ns
+	last     int64              // end of the last caller that has ended, unix ns
 	snapshot event.Snapshot
 	books    books
 	dropped  uint64
@@ -37,9 +33,16 @@ type Window struct {
 	latest   time.Time // when counts last arrived
 }
 
+// totals is what one process did since the start.
+type totals map[event.Op]*stats.Calls
+
+// others is the number under which all processes are counted together that
+// have ended, or that nobody could be told about.
+const others = 0
+
 // NewWindow returns an empty window.
 func NewWindow(now func() time.Time) *Window {
-	return &Window{now: now, began: now(), total: map[event.Op]*stats.Calls{}, host: map[event.Op]*stats.Calls{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}, feeders: map[uint32]bool{}}
+	return &Window{now: now, began: now(), total: map[uint32]totals{}, procs: map[uint32]Process{}, callers: map[uint32]bool{}, feeders: map[uint32]bool{}}
 }
 
 // Take adds a batch.
@@ -55,13 +58,18 @@ func (w *Window) Take(b *Batch) error {
 	}
 	for _, l := range b.Life {
 		if e, ok := l.Event(); ok && e.Op.Class() == event.Lifecycle { // others are counted by the kernel side
-			w.hostOf(e.Op).Hist.Add(0)
+			w.of(l.PID, e.Op).Hist.Add(0)
 		}
 	}
 	for i := range b.Calls {
 		c := &b.Calls[i]
+		w.of(c.PID, c.Op).Add(c)
+		k := b.Second % recentSeconds
+		if w.stamp[k] != b.Second {
+			w.stamp[k], w.recent[k] = b.Second, nil
+		}
+		w.recent[k] = append(w.recent[k], *c)
 		if !c.Op.IsCall() {
-			w.hostOf(c.Op).Add(c)
 			continue
 		}
 		w.latest = w.now()
@@ -69,20 +77,6 @@ func (w *Window) Take(b *Batch) error {
 		if start := w.procs[c.PID].Start; start != 0 && (w.first == 0 || start < w.first) {
 			w.first = start
 		}
-		t := w.total[c.Op]
-		if t == nil {
-			t = &stats.Calls{Op: c.Op}
-			w.total[c.Op] = t
-		}
-		t.Add(c)
-		k := b.Second % recentSeconds
-		if w.stamp[k] != b.Second {
-			w.stamp[k], w.recent[k] = b.Second, map[event.Op]*stats.Histogram{}
-		}
-		if w.recent[k][c.Op] == nil {
-			w.recent[k][c.Op] = &stats.Histogram{}
-		}
-		w.recent[k][c.Op].Merge(c.Hist)
 	}
 	for _, p := range b.Processes {
 		if p.Ended != 0 {
@@ -98,12 +92,20 @@ func (w *Window) Take(b *Batch) error {
 	return nil
 }
 
-// hostOf returns the total of an operation of the host.
-func (w *Window) hostOf(op event.Op) *stats.Calls {
-	if w.host[op] == nil {
-		w.host[op] = &stats.Calls{Op: op, Hist: &stats.Histogram{}}
+// of returns the total of an operation of a process.
+func (w *Window) of(pid uint32, op event.Op) *stats.Calls {
+	if _, known := w.procs[pid]; !known {
+		pid = others
 	}
-	return w.host[op]
+	t := w.total[pid]
+	if t == nil {
+		t = totals{}
+		w.total[pid] = t
+	}
+	if t[op] == nil {
+		t[op] = &stats.Calls{PID: pid, Op: op, Hist: &stats.Histogram{}}
+	}
+	return t[op]
 }
 
 // forget keeps of a process that has ended only what it adds to the totals.
@@ -113,8 +115,15 @@ func (w *Window) forget(p Process) {
 		w.last = max(w.last, p.Ended)
 		delete(w.callers, p.PID)
 	}
-	if w.procs[p.PID].Start <= p.Start { // or the number is used again
-		delete(w.procs, p.PID)
+	if w.procs[p.PID].Start > p.Start { // the number is used again
+		return
+	}
+	delete(w.procs, p.PID)
+	for op, t := range w.total[p.PID] {
+		w.of(others, op).Add(t)
+	}
+	if p.PID != others {
+		delete(w.total, p.PID)
 	}
 }
 
@@ -149,34 +158,6 @@ func (w *Window) wall() time.Duration {
 	return max(end.Sub(begin), 1)
 }
 
-// OpView is one row of the live view.
-type OpView struct {
-	stats.Calls                  // since the start
-	Recent      *stats.Histogram // of the last minute
-	Wall        float64          // share of the last minute's wall time, all threads added up
-}
-
-// HostView counts one kind of host event.
-type HostView struct {
-	Op    event.Op
-	Count uint64
-	Bytes uint64
-	Hist  *stats.Histogram // how long they took, if they take time
-}
-
-// View is what the live view shows at one moment.
-type View struct {
-	Ops       []OpView // busiest first, by source
-	Host      []HostView
-	Processes []Process // that made calls and live, by PID
-	Ended     int
-	Snapshot  event.Snapshot
-	Feeders   []Feeder // where their time went in the last seconds, busiest first
-	Calls     uint64
-	Recorded  uint64
-	Lost      uint64
-}
-
 // Overhead is the share of the time of the threads that make traced calls
 // that probes took, when each call costs so much,
 // and each stack of a recorded one.
@@ -184,62 +165,15 @@ func (w *Window) Overhead(perCall, perStack time.Duration) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	took := 0.0
-	for _, t := range w.total {
-		took += float64(t.Hist.Count())*float64(perCall) + float64(t.Recorded)*float64(perStack)
+	for _, process := range w.total {
+		for op, t := range process {
+			if op.IsCall() {
+				took += float64(t.Hist.Count())*float64(perCall) + float64(t.Recorded)*float64(perStack)
+			}
+		}
 	}
 	if w.fed == 0 {
 		return 0
 	}
 	return min(took/w.fed, 1)
-}
-
-// View returns the state now.
-func (w *Window) View() View {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := w.now().Unix()
-	v := View{Snapshot: w.snapshot, Lost: w.dropped, Ended: w.ended}
-	v.Feeders = w.books.view(now - bookSeconds)
-	recent := map[event.Op]*stats.Histogram{}
-	wall := min(w.wall(), recentSeconds*time.Second)
-	for k := range w.recent {
-		if w.stamp[k] == 0 || w.stamp[k] <= now-recentSeconds {
-			continue
-		}
-		for op, h := range w.recent[k] {
-			if recent[op] == nil {
-				recent[op] = &stats.Histogram{}
-			}
-			recent[op].Merge(h)
-		}
-	}
-	for op, t := range w.total {
-		row := OpView{Calls: *t, Recent: recent[op]}
-		if row.Recent == nil {
-			row.Recent = t.Hist
-		} else {
-			row.Wall = float64(row.Recent.Sum()) / float64(max(wall, 1))
-		}
-		h := t.Hist.Clone()
-		row.Hist = &h
-		v.Ops = append(v.Ops, row)
-		v.Calls += t.Hist.Count()
-		v.Recorded += t.Recorded
-		v.Lost += t.Lost
-	}
-	slices.SortFunc(v.Ops, func(a, b OpView) int {
-		return cmp.Or(cmp.Compare(b.Hist.Count(), a.Hist.Count()), cmp.Compare(a.Op, b.Op))
-	})
-	for _, op := range slices.Sorted(maps.Keys(w.host)) {
-		t := w.host[op]
-		h := t.Hist.Clone()
-		v.Host = append(v.Host, HostView{op, h.Count(), t.Bytes, &h})
-		v.Lost += t.Lost
-	}
-	for _, pid := range slices.Sorted(maps.Keys(w.procs)) {
-		if w.callers[pid] { // not a shell on the way to the job, a helper
-			v.Processes = append(v.Processes, w.procs[pid])
-		}
-	}
-	return v
 }
