@@ -38,7 +38,8 @@ var mayImport = map[string][]string{
 	"internal/unwind":   {"internal/proc"},
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
-	"internal/demo":     {"internal/event", "test/workload"},
+	"internal/scenario": {"internal/event", "internal/stats"},
+	"internal/demo":     {"internal/scenario"},
 	"internal/serve":    {},
 	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
