@@ -33,13 +33,28 @@ func chargeStart(j *job, s *slot) []charge {
 	if j.starting(s) {
 		for op, c := range s.calls {
 			slow := c.Hist.Max()
-			if mayBeCold(op.Class()) && slow >= coldNS && c.Nested < c.Hist.Count() && slow >= coldTimes*c.Hist.Quantile(0.5) {
+			if mayBeCold(op.Class()) && slow >= coldNS && c.Nested < c.Hist.Count() && j.unusual(op, slow) {
 				ns += float64(slow)
 			}
 		}
 		ns = min(ns, float64(s.wall))
 	}
 	return []charge{{rule: ruleStart, ns: ns}}
+}
+
+// unusual reports whether a call took far longer than others of its kind do. The
+// only one of its kind is unusual, unless it is a copy: a large one takes long.
+func (j *job) unusual(op event.Op, ns uint64) bool {
+	var all stats.Histogram
+	for _, s := range j.slots {
+		if c := s.calls[op]; c != nil {
+			all.Merge(c.Hist)
+		}
+	}
+	if all.Count() == 1 {
+		return op.Class() != event.Copy
+	}
+	return ns >= coldTimes*all.Quantile(0.5)
 }
 
 func tellStart(j *job, f *Finding) {
