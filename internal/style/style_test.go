@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/scenario": {"internal/event", "internal/stats"},
-	"internal/demo":     {"internal/scenario"},
+	"internal/demo":     {"internal/event", "test/workload"},
 	"internal/serve":    {},
 	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
