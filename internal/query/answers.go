@@ -50,7 +50,9 @@ func askExplain(ctx context.Context, a *Asked, p explainParams) (*Explanation, e
 
 type chainsParams struct {
 	Scope
-	Limit int `json:"limit,omitempty" jsonschema:"at most so many (100)"`
+	Distinct bool `json:"distinct,omitempty" jsonschema:"of findings with the same cause, process and operation only the most harmful"`
+	Limit    int  `json:"limit,omitempty" jsonschema:"at most so many (100)"`
+	Offset   int  `json:"offset,omitempty" jsonschema:"leave out so many of the first"`
 }
 
 func askChains(ctx context.Context, a *Asked, p chainsParams) (*Explanation, error) {
@@ -62,9 +64,10 @@ func askChains(ctx context.Context, a *Asked, p chainsParams) (*Explanation, err
 	if err != nil {
 		return nil, err
 	}
-	if n := limit(p.Limit, 100, most); len(e.Chains) > n {
-		e.Chains = e.Chains[:n]
+	if p.Distinct {
+		e.Chains = distinct(e.Chains)
 	}
+	e.Chains, e.Rest = page(e.Chains, p.Offset, limit(p.Limit, 100, most))
 	return e, nil
 }
 
@@ -84,14 +87,16 @@ func askOps(ctx context.Context, a *Asked, p opsParams) (*OpsAnswer, error) {
 
 type eventsParams struct {
 	Scope
-	Ops   OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
-	Limit int     `json:"limit,omitempty" jsonschema:"at most so many (20)"`
+	Ops    OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
+	Limit  int     `json:"limit,omitempty" jsonschema:"at most so many (20)"`
+	Offset int     `json:"offset,omitempty" jsonschema:"leave out so many of the newest"`
 }
 
 // EventsAnswer is events of a window, the newest last.
 type EventsAnswer struct {
 	Window Window      `json:"window"`
 	Events []EventJSON `json:"events"`
+	Rest               // older ones
 }
 
 func askEvents(ctx context.Context, a *Asked, p eventsParams) (*EventsAnswer, error) {
@@ -99,18 +104,37 @@ func askEvents(ctx context.Context, a *Asked, p eventsParams) (*EventsAnswer, er
 	if err != nil {
 		return nil, err
 	}
-	events, err := Events(ctx, a.Data, EventsParams{f, limit(p.Limit, 20, most)})
+	n := limit(p.Limit, 20, most)
+	events, rest, err := eventsPage(ctx, a.Data, f, p.Offset, n)
 	if err != nil {
 		return nil, err
 	}
-	return &EventsAnswer{newWindow(f.From, f.To), events}, nil
+	return &EventsAnswer{newWindow(f.From, f.To), events, rest}, nil
+}
+
+// eventsPage leaves out so many of the newest. Of those before it is only known
+// that there are some.
+func eventsPage(ctx context.Context, s Source, f store.Filter, offset, n int) ([]EventJSON, Rest, error) {
+	if offset > most {
+		return nil, Rest{}, paramf("offset: at most %d; set an end with to instead", most)
+	}
+	events, err := Events(ctx, s, EventsParams{f, offset + n + 1})
+	if err != nil {
+		return nil, Rest{}, err
+	}
+	events = events[:len(events)-min(offset, len(events))]
+	if len(events) > n {
+		return events[len(events)-n:], Rest{len(events) - n}, nil
+	}
+	return events, Rest{}, nil
 }
 
 type stacksParams struct {
 	Scope
-	Ops   OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
-	Limit int     `json:"limit,omitempty" jsonschema:"at most so many (50)"`
-	Lost  bool    `json:"lost,omitempty" jsonschema:"most time of waiting first, instead of most time"`
+	Ops    OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
+	Limit  int     `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Offset int     `json:"offset,omitempty" jsonschema:"leave out so many of the first"`
+	Lost   bool    `json:"lost,omitempty" jsonschema:"most time of waiting first, instead of most time"`
 }
 
 func askStacks(ctx context.Context, a *Asked, p stacksParams) (*StacksAnswer, error) {
@@ -118,7 +142,12 @@ func askStacks(ctx context.Context, a *Asked, p stacksParams) (*StacksAnswer, er
 	if err != nil {
 		return nil, err
 	}
-	return ByStack(ctx, a.Data, StacksParams{Filter: f, Limit: limit(p.Limit, 50, most), Lost: p.Lost})
+	out, err := ByStack(ctx, a.Data, StacksParams{Filter: f, Lost: p.Lost})
+	if err != nil {
+		return nil, err
+	}
+	out.Stacks, out.Rest = page(out.Stacks, p.Offset, limit(p.Limit, 50, most))
+	return out, nil
 }
 
 type sqlParams struct {

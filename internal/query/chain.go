@@ -28,6 +28,7 @@ type Chain struct {
 	Explained  float64    `json:"explained_share"` // of what the job lacks, all causes together
 	Confidence float64    `json:"confidence"`      // 0 to 1
 	Limit      string     `json:"severity_limited_because,omitempty"`
+	Same       int        `json:"same,omitempty"` // less harmful findings like it that are left out
 	Timeline   []Moment   `json:"timeline"`
 	Stack      []Frame    `json:"stack"`
 	Fixes      []Fix      `json:"fixes"`

@@ -37,6 +37,7 @@ type Explanation struct {
 	Ops       []Op     `json:"ops,omitempty"` // per process, if asked for
 	Basis     string   `json:"basis"`         // what it was told from: "ledger", or "calls" where no ledger was recorded
 	Notes     []string `json:"notes"`         // what these data cannot tell
+	Rest               // findings
 }
 
 // Job is one traced process and where the time of its feeders went.

@@ -26,7 +26,8 @@ var graphOps = func() (all []event.Op) {
 
 type graphParams struct {
 	Scope
-	Limit int `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Limit  int `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Offset int `json:"offset,omitempty" jsonschema:"leave out so many of the first, or of the newest where rows are in the order of time"`
 }
 
 type graphMetricsParams struct {
@@ -157,11 +158,11 @@ func askGraphEvents(ctx context.Context, a *Asked, p graphParams) (*EventsAnswer
 	if err != nil {
 		return nil, err
 	}
-	events, err := Events(ctx, a.Data, EventsParams{f, limit(p.Limit, 50, most)})
+	events, rest, err := eventsPage(ctx, a.Data, f, p.Offset, limit(p.Limit, 50, most))
 	if err != nil {
 		return nil, err
 	}
-	return &EventsAnswer{newWindow(f.From, f.To), events}, nil
+	return &EventsAnswer{newWindow(f.From, f.To), events, rest}, nil
 }
 
 // GraphsAnswer is the life of each graph, in the order in which they were
@@ -170,6 +171,7 @@ type GraphsAnswer struct {
 	Window    Window  `json:"window"`
 	Graphs    []Graph `json:"graphs"`
 	Truncated string  `json:"truncated,omitempty"` // what is missing
+	Rest              // older graphs
 }
 
 // Graph is one executable graph. Times are null when they are outside the
@@ -201,9 +203,11 @@ func askGraphLifecycle(ctx context.Context, a *Asked, p graphParams) (*GraphsAns
 	if err != nil {
 		return nil, err
 	}
+	g.Graphs = g.Graphs[:len(g.Graphs)-min(p.Offset, len(g.Graphs))]
 	if n := limit(p.Limit, 50, most); len(g.Graphs) > n {
-		g.Truncated = strconv.Itoa(len(g.Graphs)-n) + " older graphs are left out"
-		g.Graphs = g.Graphs[len(g.Graphs)-n:]
+		g.More = len(g.Graphs) - n
+		g.Truncated = strconv.Itoa(g.More) + " older graphs are left out"
+		g.Graphs = g.Graphs[g.More:]
 	}
 	return g, nil
 }

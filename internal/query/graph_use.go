@@ -18,6 +18,7 @@ type GraphFrequency struct {
 	Pool      int        `json:"pool_peak"`        // executable graphs at the same time, at most
 	Recapture float64    `json:"captures_per_min"` // since the first launch: above 0, the pool lacks graphs
 	Truncated string     `json:"truncated,omitempty"`
+	Rest
 }
 
 // GraphUse is one executable graph.
@@ -67,9 +68,7 @@ func askGraphFrequency(ctx context.Context, a *Asked, p graphParams) (*GraphFreq
 		out.Graphs = append(out.Graphs, u)
 	}
 	out.Pool, out.Recapture = pool(g.Graphs, f)
-	if n := limit(p.Limit, 50, most); len(out.Graphs) > n {
-		out.Graphs = out.Graphs[:n]
-	}
+	out.Graphs, out.Rest = page(out.Graphs, p.Offset, limit(p.Limit, 50, most))
 	return out, nil
 }
 

@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"regexp"
 	"slices"
 
 	"ingero/internal/event"
@@ -35,6 +36,31 @@ func Judge(ctx context.Context, w rule.Window, m Moments, pids []uint32) ([]Chai
 	}
 	return chains, findings, nil
 }
+
+// distinct keeps the first of the chains that have the same cause, process and
+// operation, and counts the others.
+func distinct(all []Chain) []Chain {
+	type like struct {
+		node, kind, op, cause string
+		pid                   uint32
+	}
+	out, at := []Chain{}, map[like]int{}
+	for _, c := range all {
+		key := like{node: c.Node, kind: c.Cause.Kind, op: c.Symptom.Op, pid: c.PID}
+		if c.Cause.Kind == "" { // of an older ingero, which has a summary only
+			key.cause = digits.ReplaceAllString(c.Cause.Summary, "#")
+		}
+		if i, known := at[key]; known {
+			out[i].Same++
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, c)
+	}
+	return out
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // sortChains puts the most harmful first.
 func sortChains(all []Chain) {

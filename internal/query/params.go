@@ -112,7 +112,29 @@ func (q *Question) Decode(params any, object []byte) error {
 	if err := d.Decode(params); err != nil {
 		return paramf("%s: %w", q.Name, err)
 	}
+	for _, p := range q.Params() {
+		if v := reflect.ValueOf(params).Elem().FieldByIndex(p.index); v.Kind() == reflect.Int && v.Int() < 0 {
+			return paramf("%s: %d is not a number from 0 on", p.Name, v.Int())
+		}
+	}
 	return nil
+}
+
+// Rest says what an answer leaves out.
+type Rest struct {
+	More int `json:"more,omitempty"` // rows that follow; of events, at least so many
+}
+
+// Left is how many rows follow.
+func (r Rest) Left() int { return r.More }
+
+// page returns the rows from offset on, at most n, and what follows them.
+func page[T any](all []T, offset, n int) ([]T, Rest) {
+	all = all[min(offset, len(all)):]
+	if len(all) <= n {
+		return all, Rest{}
+	}
+	return all[:n], Rest{len(all) - n}
 }
 
 // limit is how many rows to give: at most most, of which usual if none are

@@ -95,6 +95,10 @@ func (q *Question) Ask(ctx context.Context, a *Asked, params any) (any, error) {
 	return q.ask(ctx, a, params)
 }
 
+// Bare reports whether the question is about the machine, not about what was
+// recorded: it can be asked without a database.
+func (q *Question) Bare() bool { return q.Name == "check" || q.Name == "time" }
+
 // ParamError is a mistake in the parameters of a question, which whoever
 // asked can correct.
 type ParamError struct{ err error }

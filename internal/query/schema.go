@@ -10,13 +10,16 @@ import (
 // ParamsSchema describes the parameters as JSON.
 func (q *Question) ParamsSchema() *jsonschema.Schema { return schemaOf(q.params) }
 
-// AnswerSchema describes the answer as JSON. Fields may be added to an answer
-// later, so a schema does not forbid others than it knows.
-func (q *Question) AnswerSchema() *jsonschema.Schema {
-	s := schemaOf(q.answer)
+// SchemaOf describes a type that is made of the types of this package.
+func SchemaOf(t reflect.Type) *jsonschema.Schema {
+	s := schemaOf(t)
 	allowMore(s)
 	return s
 }
+
+// AnswerSchema describes the answer as JSON. Fields may be added to an answer
+// later, so a schema does not forbid others than it knows.
+func (q *Question) AnswerSchema() *jsonschema.Schema { return SchemaOf(q.answer) }
 
 // schemaOf panics where a type of the table has no schema: a test sees to it.
 func schemaOf(t reflect.Type) *jsonschema.Schema {

@@ -90,6 +90,7 @@ type StacksAnswer struct {
 	Window   Window     `json:"window"`
 	Coverage Coverage   `json:"coverage"`
 	Stacks   []StackRow `json:"stacks"` // the most time first
+	Rest
 }
 
 // SchemaStacks names the form of StacksAnswer.

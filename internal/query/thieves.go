@@ -11,13 +11,15 @@ import (
 
 type thievesParams struct {
 	Scope
-	Limit int `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Limit  int `json:"limit,omitempty" jsonschema:"at most so many (50)"`
+	Offset int `json:"offset,omitempty" jsonschema:"leave out so many of the first"`
 }
 
 // ThievesAnswer is who cost whom time, the most first.
 type ThievesAnswer struct {
 	Window  Window  `json:"window"`
 	Thieves []Thief `json:"thieves"`
+	Rest
 }
 
 // Roles of a Thief.
@@ -82,9 +84,7 @@ func askThieves(ctx context.Context, a *Asked, p thievesParams) (*ThievesAnswer,
 		return cmp.Or(cmp.Compare(y.NS, x.NS), cmp.Compare(x.Victim, y.Victim), cmp.Compare(x.VictimTID, y.VictimTID),
 			cmp.Compare(x.PID, y.PID), cmp.Compare(x.TID, y.TID), cmp.Compare(x.Comm, y.Comm), cmp.Compare(x.State, y.State))
 	})
-	if n := limit(p.Limit, 50, most); len(out.Thieves) > n {
-		out.Thieves = out.Thieves[:n]
-	}
+	out.Thieves, out.Rest = page(out.Thieves, p.Offset, limit(p.Limit, 50, most))
 	return out, nil
 }
 
