@@ -10,6 +10,6 @@ test:           ; go test ./...
 test-bpf:       ; REQUIRE_BPF=1 go test -count=1 ./...
 test-nvidia:    ; INGERO_TEST_NVIDIA=1 go test -count=1 -v -timeout 30m ./test/nvidia
 bench: build    ; go run ./test/bench
-faults: build   ; go run ./test/faults -o docs/accuracy.md
+faults: build   ; go run ./test/faults -o docs/accuracy.md -report internal/accuracy/report.json
 check:          ; test -z "$$(gofmt -l cmd internal test)" && go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/ingero && go test -count=1 -v ./internal/style
 .PHONY: build install generate test test-bpf test-nvidia bench faults check

@@ -33,6 +33,7 @@ func run() error {
 	rounds := flag.Int("rounds", 1, "how often to run each case")
 	asJSON := flag.Bool("json", false, "print one JSON object for each run")
 	out := flag.String("o", "", "write the report, in Markdown, to this `file`")
+	data := flag.String("report", "", "write the report, as JSON, to this `file`")
 	bin := flag.String("ingero", "", "the agent to test (default: build it)")
 	keep := flag.String("keep", "", "keep databases and answers in this `folder`")
 	nice := flag.Int("nice", -15, "niceness of everything started, so that other work on the machine plays no part")
@@ -67,6 +68,11 @@ func run() error {
 	all := l.playAll(chosen, *rounds, *asJSON)
 	if !*asJSON {
 		fmt.Print("\n", summarize(all))
+	}
+	if *data != "" {
+		if err := writeJSON(*data, reportJSON(all, *rounds)); err != nil {
+			return err
+		}
 	}
 	if *out != "" {
 		return os.WriteFile(*out, []byte(report(all, *rounds)), 0o644)

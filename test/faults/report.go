@@ -112,10 +112,10 @@ func sum(all []Result) summary {
 	return s
 }
 
-// summarize is the summary as rows of a table.
-func summarize(all []Result) string {
+// figures are the rows of the summary.
+func figures(all []Result) [][2]string {
 	s := sum(all)
-	rows := [][2]string{
+	return [][2]string{
 		{"right cause first", s.kind.String()},
 		{"culprit named", s.culprit.String()},
 		{"lost time within 15 %", s.loss.String()},
@@ -128,11 +128,18 @@ func summarize(all []Result) string {
 		{"runs that failed themselves", fmt.Sprint(s.failed)},
 		{"runs disturbed by other work on the machine", fmt.Sprint(s.disturbed)},
 		{"cases this machine cannot do", fmt.Sprint(s.uncovered)},
+		{"date", today()},
 		{"machine", machine()},
 	}
+}
+
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+// summarize is the summary as rows of a table.
+func summarize(all []Result) string {
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, r := range rows {
+	for _, r := range figures(all) {
 		fmt.Fprintf(w, "%s\t%s\n", r[0], r[1])
 	}
 	w.Flush()
