@@ -35,6 +35,7 @@ var commands = []func(*Env) *cobra.Command{
 	explainCommand,
 	queryCommand,
 	dashboardCommand,
+	mcpCommand,
 	demoCommand,
 	versionCommand,
 }

@@ -41,6 +41,10 @@ var mayImport = map[string][]string{
 	"internal/scenario": {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/event", "test/workload"},
 	"internal/serve":    {},
+	"internal/tsc":      {},
+	"internal/accuracy": {},
+	"internal/fleet":    {"internal/event", "internal/query"},
+	"internal/mcp":      {"internal/event", "internal/query", "internal/serve", "internal/tsc"},
 	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
 	"internal/bpftest":  {},

@@ -51,13 +51,14 @@ func (w *writer) begin(n *node, skip map[string]bool) {
 	if len(dates) < 2 {
 		return
 	}
-	w.base = dates[0]
-	head := "t0=" + w.base.UTC().Format(time.RFC3339Nano)
+	w.base = dates[0].Truncate(time.Second)
+	head := "t0=" + w.base.UTC().Format(time.RFC3339)
 	if v := n.field("window"); v != nil && isSpan(v) {
 		skip["window"] = true
-		w.base, _ = v.field("from").date()
+		from, _ := v.field("from").date()
 		to, _ := v.field("to").date()
-		head = fmt.Sprintf("window t0=%s ..+%s", w.base.UTC().Format(time.RFC3339Nano), duration(float64(to.Sub(w.base))))
+		w.base = from.Truncate(time.Second)
+		head = fmt.Sprintf("window t0=%s ..+%s", w.base.UTC().Format(time.RFC3339), duration(float64(to.Sub(from))))
 	}
 	w.line(0, head)
 }
