@@ -73,7 +73,7 @@ func (s *server) chains(ctx context.Context) ([]query.Chain, error) {
 // listResources lists sessions, the newest first, then findings, the most
 // harmful first. Without a database there are none.
 func (s *server) listResources(ctx context.Context, req *sdk.ListResourcesRequest) (*sdk.ListResourcesResult, error) {
-	out := &sdk.ListResourcesResult{Resources: []*sdk.Resource{}}
+	out := &sdk.ListResourcesResult{Resources: []*sdk.Resource{}, Cacheable: sdk.Cacheable{CacheScope: "private"}}
 	begin := 0
 	if req.Params != nil && req.Params.Cursor != "" {
 		var err error
@@ -169,7 +169,7 @@ func contents(uri string, v any) (*sdk.ReadResourceResult, error) {
 	if len(b) > maxAnswer {
 		return nil, errors.New("the resource is too large; ask with a tool")
 	}
-	return &sdk.ReadResourceResult{Contents: []*sdk.ResourceContents{{URI: uri, MIMEType: jsonType, Text: string(b), Meta: sdk.Meta{"ingero/untrusted": true}}}}, nil
+	return &sdk.ReadResourceResult{Cacheable: sdk.Cacheable{CacheScope: "private"}, Contents: []*sdk.ResourceContents{{URI: uri, MIMEType: jsonType, Text: string(b), Meta: sdk.Meta{"ingero/untrusted": true}}}}, nil
 }
 
 // invalid is an error of the protocol: a parameter that no assistant writes.
