@@ -48,7 +48,7 @@ func (l *lines) Read(b []byte) (int, error) {
 	for len(l.rest) == 0 {
 		line, err := l.next()
 		if len(bytes.TrimSpace(line)) > 0 {
-			if code, wrong := check(line); wrong != nil {
+			if code, wrong := refusal(line); wrong != nil {
 				if err := l.refuse(code, wrong); err != nil {
 					return 0, err
 				}
@@ -68,7 +68,7 @@ func (l *lines) Read(b []byte) (int, error) {
 
 var errLong = fmt.Errorf("a message has more than %d bytes", maxLine)
 
-// next returns the next line; of one that is too long, only so much that check
+// next returns the next line; of one that is too long, only so much that refusal
 // can tell.
 func (l *lines) next() ([]byte, error) {
 	var line []byte
@@ -83,8 +83,8 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// check says why a line is no message of the protocol.
-func check(line []byte) (int, error) {
+// refusal says why a line is no message of the protocol.
+func refusal(line []byte) (int, error) {
 	line = bytes.TrimSpace(line)
 	switch {
 	case len(line) > maxLine:

@@ -13,6 +13,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"ingero/internal/query"
+	"ingero/internal/tsc"
 )
 
 const (
@@ -87,19 +88,19 @@ func (s *server) listResources(ctx context.Context, req *sdk.ListResourcesReques
 	}
 	chains, err := s.chains(ctx)
 	if err != nil {
-		return nil, err
+		return nil, broken(err)
 	}
 	for i := range sessions {
 		x := sessions[len(sessions)-1-i]
 		out.Resources = append(out.Resources, &sdk.Resource{
 			URI: sessionURI + strconv.FormatInt(x.ID, 10), Name: fmt.Sprintf("session %d", x.ID), MIMEType: jsonType,
-			Description: clean(fmt.Sprintf("recorded on %s from %s", x.Node, x.Started.Format(time.RFC3339))),
+			Description: line(fmt.Sprintf("recorded on %s from %s", x.Node, x.Started.Format(time.RFC3339))),
 		})
 	}
 	for _, c := range chains {
 		out.Resources = append(out.Resources, &sdk.Resource{
-			URI: chainURI + (&url.URL{Path: c.ID}).EscapedPath(), Name: clean(c.ID), MIMEType: jsonType,
-			Description: clean(fmt.Sprintf("%s %s: %s", c.Severity, c.Cause.Kind, c.Cause.Summary)),
+			URI: chainURI + (&url.URL{Path: c.ID}).EscapedPath(), Name: line(c.ID), MIMEType: jsonType,
+			Description: line(fmt.Sprintf("%s %s: %s", c.Severity, c.Cause.Kind, c.Cause.Summary)),
 		})
 	}
 	end := min(begin+listed, len(out.Resources))
@@ -124,7 +125,7 @@ func (s *server) readSession(ctx context.Context, req *sdk.ReadResourceRequest) 
 	}
 	sessions, err := s.sessions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, broken(err)
 	}
 	for _, x := range sessions {
 		if x.ID != id {
@@ -136,7 +137,7 @@ func (s *server) readSession(ctx context.Context, req *sdk.ReadResourceRequest) 
 		}
 		got, err := s.ask(ctx, "overview", map[string]any{"from": x.Started.Format(time.RFC3339Nano), "to": end.Format(time.RFC3339Nano)})
 		if err != nil {
-			return nil, err
+			return nil, broken(err)
 		}
 		return contents(uri, sessionAnswer{x, got.(*query.OverviewAnswer)})
 	}
@@ -151,7 +152,7 @@ func (s *server) readChain(ctx context.Context, req *sdk.ReadResourceRequest) (*
 	}
 	all, err := s.chains(ctx)
 	if err != nil {
-		return nil, err
+		return nil, broken(err)
 	}
 	for _, c := range all {
 		if c.ID == id {
@@ -167,7 +168,7 @@ func contents(uri string, v any) (*sdk.ReadResourceResult, error) {
 		return nil, err
 	}
 	if len(b) > maxAnswer {
-		return nil, errors.New("the resource is too large; ask with a tool")
+		return nil, broken(errors.New("the resource is too large; ask with a tool"))
 	}
 	return &sdk.ReadResourceResult{Cacheable: sdk.Cacheable{CacheScope: "private"}, Contents: []*sdk.ResourceContents{{URI: uri, MIMEType: jsonType, Text: string(b), Meta: sdk.Meta{"ingero/untrusted": true}}}}, nil
 }
@@ -175,4 +176,14 @@ func contents(uri string, v any) (*sdk.ReadResourceResult, error) {
 // invalid is an error of the protocol: a parameter that no assistant writes.
 func invalid(text string) error {
 	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: text}
+}
+
+// broken is an error of the protocol: this server cannot.
+func broken(err error) error {
+	return &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: clean(err.Error())}
+}
+
+// line is a text from strangers on one line, not long.
+func line(s string) string {
+	return strings.Join(strings.Fields(tsc.Clean(s, 300)), " ")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func NewTool[P, A any](name, doc string, ask func(context.Context, P) (A, error)
 			d := json.NewDecoder(bytes.NewReader(object))
 			d.DisallowUnknownFields()
 			if err := d.Decode(&p); err != nil {
-				return nil, WrongArgument{err}
+				return nil, WrongArgument{query.JSONMistake(err)}
 			}
 			return ask(ctx, p)
 		}}
@@ -61,11 +62,16 @@ var usual = map[string]map[string]any{
 	"sql":           {"limit": 100},
 }
 
+// said is the usual value at the end of a description.
+var said = regexp.MustCompile(` \([0-9]+\)$`)
+
 // questionTool is the tool of a row of the table.
 func (s *server) questionTool(q *query.Question) Tool {
 	t := Tool{Name: q.Tool, Doc: q.Doc, In: q.ParamsSchema(), Out: q.AnswerSchema()}
 	for name, value := range usual[q.Name] {
-		t.In.Properties[name].Default = mustJSON(value)
+		p := t.In.Properties[name]
+		p.Default = mustJSON(value)
+		p.Description = said.ReplaceAllString(p.Description, fmt.Sprintf(" (%v)", value))
 	}
 	rest, offset := reflect.TypeFor[interface{ Left() int }](), t.In.Properties["offset"]
 	t.paged = offset != nil && q.AnswerType().Implements(rest)
@@ -188,9 +194,6 @@ func failed(t *Tool, err error) *sdk.CallToolResult {
 	text := err.Error()
 	switch {
 	case errors.As(err, &param), errors.As(err, &wrong):
-		if t.Name == "run_sql" && !strings.HasPrefix(text, "sql:") && !strings.HasPrefix(text, "limit:") {
-			text += "\ntables and their columns: SELECT name, sql FROM sqlite_schema"
-		}
 		text += "\narguments of " + t.Name + ": " + t.usage()
 	case errors.Is(err, context.DeadlineExceeded):
 		text = fmt.Sprintf("it took longer than %v: ask for a shorter window (since, or from and to), one pid, or less in SQL", answerTime)

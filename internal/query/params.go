@@ -1,8 +1,10 @@
 package query
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -110,7 +112,7 @@ func (q *Question) Decode(params any, object []byte) error {
 	d := json.NewDecoder(strings.NewReader(string(object)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(params); err != nil {
-		return paramf("%s: %w", q.Name, err)
+		return paramf("%s: %w", q.Name, JSONMistake(err))
 	}
 	for _, p := range q.Params() {
 		if v := reflect.ValueOf(params).Elem().FieldByIndex(p.index); v.Kind() == reflect.Int && v.Int() < 0 {
@@ -118,6 +120,19 @@ func (q *Question) Decode(params any, object []byte) error {
 		}
 	}
 	return nil
+}
+
+// JSONMistake tells an error of the decoder in the words of who asks.
+func JSONMistake(err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) && kind.Field != "" {
+		want := map[reflect.Kind]string{reflect.Int: "a number", reflect.Bool: "true or false", reflect.String: "a text"}[kind.Type.Kind()]
+		return fmt.Errorf("%s: give %s, not a %s", kind.Field[strings.LastIndexByte(kind.Field, '.')+1:], cmp.Or(want, "something else"), kind.Value)
+	}
+	if name, is := strings.CutPrefix(err.Error(), "json: unknown field "); is {
+		return fmt.Errorf("it takes no %s", name)
+	}
+	return err
 }
 
 // Rest says what an answer leaves out.

@@ -1,0 +1,231 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ingero/internal/query"
+)
+
+// clients connects an official client in both ways.
+func clients(t *testing.T, o Options, name string) map[string]*sdk.ClientSession {
+	t.Helper()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	go Stdio(t.Context(), o, inR, outW)
+	server := httptest.NewServer(Handler(o))
+	t.Cleanup(server.Close)
+	all := map[string]*sdk.ClientSession{}
+	for way, transport := range map[string]sdk.Transport{
+		"stdio": &sdk.IOTransport{Reader: outR, Writer: inW},
+		"http":  &sdk.StreamableClientTransport{Endpoint: server.URL + Path, DisableStandaloneSSE: true},
+	} {
+		c, err := sdk.NewClient(&sdk.Implementation{Name: name, Version: "1"}, nil).Connect(t.Context(), transport, nil)
+		if err != nil {
+			t.Fatal(way, ": ", err)
+		}
+		t.Cleanup(func() { c.Close() })
+		all[way] = c
+	}
+	return all
+}
+
+func call(t *testing.T, c *sdk.ClientSession, tool string, args any) (*sdk.CallToolResult, string) {
+	t.Helper()
+	r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		t.Fatalf("%s %v: %v", tool, args, err)
+	}
+	text := ""
+	for _, x := range r.Content {
+		text += x.(*sdk.TextContent).Text
+	}
+	return r, text
+}
+
+// Every row of the table is a tool whose answers have the form that it says,
+// with the hints and the text that an assistant needs, and nothing in them that
+// a reader does not see.
+func TestTools(t *testing.T) {
+	for way, c := range clients(t, open(t), "test") {
+		list, err := c.ListTools(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tools := map[string]*sdk.Tool{}
+		for _, x := range list.Tools {
+			tools[x.Name] = x
+		}
+		for i := range query.Questions {
+			q := &query.Questions[i]
+			tool := tools[q.Tool]
+			if tool == nil || tool.Description != q.Doc || !tool.Annotations.ReadOnlyHint || *tool.Annotations.DestructiveHint || *tool.Annotations.OpenWorldHint || !tool.Annotations.IdempotentHint {
+				t.Fatalf("%s: %s: %+v", way, q.Tool, tool)
+			}
+			args := map[string]any{}
+			if q.Name == "sql" {
+				args["sql"] = "SELECT name, comm, pid FROM processes, sources"
+			}
+			r, text := call(t, c, q.Tool, args)
+			if r.IsError || !strings.HasPrefix(text, untrusted) {
+				t.Errorf("%s: %s: %s", way, q.Tool, text)
+			}
+			matches(t, tool, r)
+			plain, err := json.Marshal(r.StructuredContent)
+			if err != nil || unseen(text) || unseen(string(plain)) || unseenIn(r.StructuredContent) {
+				t.Errorf("%s: %s: something in it cannot be seen: %q", way, q.Tool, text)
+			}
+			args["tsc"] = false
+			r, text = call(t, c, q.Tool, args)
+			first := r.Content[0].(*sdk.TextContent).Text
+			if !json.Valid([]byte(first)) || unseen(text) {
+				t.Errorf("%s: %s: %s", way, q.Tool, text)
+			}
+		}
+	}
+}
+
+func matches(t *testing.T, tool *sdk.Tool, r *sdk.CallToolResult) {
+	t.Helper()
+	b, err := json.Marshal(tool.OutputSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s jsonschema.Schema
+	if err := json.Unmarshal(b, &s); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := s.Resolve(nil)
+	if err != nil {
+		t.Fatal(tool.Name, ": ", err)
+	}
+	if err := resolved.Validate(r.StructuredContent); err != nil {
+		t.Errorf("%s: %v", tool.Name, err)
+	}
+}
+
+func unseen(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) })
+}
+
+func unseenIn(v any) bool {
+	switch x := v.(type) {
+	case string:
+		return unseen(x)
+	case []any:
+		return slices.ContainsFunc(x, unseenIn)
+	case map[string]any:
+		for k, v := range x {
+			if unseen(k) || unseenIn(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A client that drops the text for structured content gets none, and no schema
+// that would promise it; the server's own word goes before.
+func TestStructured(t *testing.T) {
+	for _, x := range []struct {
+		how    Structured
+		client string
+		want   bool
+	}{{Auto, "test", true}, {Auto, "claude-code", false}, {Always, "claude-code", true}, {Never, "test", false}} {
+		o := open(t)
+		o.Structured = x.how
+		c := clients(t, o, x.client)["stdio"]
+		list, err := c.ListTools(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := call(t, c, "get_trace_stats", nil)
+		if (r.StructuredContent != nil) != x.want || (list.Tools[0].OutputSchema != nil) != x.want {
+			t.Errorf("%+v: %v, %v", x, r.StructuredContent, list.Tools[0].OutputSchema)
+		}
+	}
+}
+
+// What harms is refused in words, over both transports, and the server goes on.
+func TestAttacks(t *testing.T) {
+	statements := map[string][]string{
+		"only reading": {
+			"DELETE FROM sessions", "insert into sessions select * from sessions", "/* SELECT */ DROP TABLE processes", "WITH x AS (SELECT 1) UPDATE sessions SET node = 'x'",
+			"ATTACH '/etc/passwd' AS x", "aTTach database ':memory:' as y", "VACUUM INTO '/tmp/ingero-stolen.db'", "PRAGMA writable_schema = 1",
+		},
+		"": {"SELECT load_extension('/tmp/x.so')", "SELECT LOAD_EXTENSION('x', 'y')", `SELECT "load_extension"('x')`, "SELECT readfile('/etc/passwd')"},
+		"was stopped": {
+			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c",
+			"WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT 1 FROM c) SELECT max(x) FROM c",
+			"SELECT count(*) FROM sqlite_schema a, sqlite_schema b, sqlite_schema c, sqlite_schema d, sqlite_schema e, sqlite_schema f, sqlite_schema g, sqlite_schema h",
+		},
+		"more than one": {"SELECT 1; DELETE FROM sessions", "SELECT 1;;SELECT 2", "SELECT ';'; -- \nSELECT 2"},
+		"grew beyond":   {"SELECT zeroblob(1000000000)", "SELECT printf('%.*c', 1000000000, 'x')", "SELECT replace(hex(zeroblob(500000)), '0', 'xxxxxxxxxxxxxxxx')"},
+		"ask for less": {
+			"SELECT hex(zeroblob(400000)) UNION ALL SELECT hex(zeroblob(400000))",
+			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 900000, 'x') || x FROM c",
+			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 20000, x) FROM c",
+		},
+	}
+	o := open(t)
+	for way, c := range clients(t, o, "test") {
+		for want, all := range statements {
+			for _, sql := range all {
+				r, text := call(t, c, "run_sql", map[string]any{"sql": sql, "limit": 100_000})
+				if !r.IsError && len(text) > 100_000 || r.IsError && !strings.Contains(text, want) || !r.IsError && want != "ask for less" {
+					t.Errorf("%s: %s: %v %.300s", way, sql, r.IsError, text)
+				}
+				alive(t, c)
+			}
+		}
+		// Many rows: what comes is cut, and says so.
+		r, text := call(t, c, "run_sql", map[string]any{"sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c", "limit": 1 << 30})
+		if r.IsError || len(text) > 70_000 || !strings.Contains(text, "truncated=") {
+			t.Errorf("%s: %d bytes %.300s", way, len(text), text)
+		}
+		alive(t, c)
+	}
+}
+
+func alive(t *testing.T, c *sdk.ClientSession) {
+	t.Helper()
+	if r, text := call(t, c, "get_overview", map[string]any{"since": "20s"}); r.IsError || !strings.Contains(text, "event_count=20") {
+		t.Fatal(text)
+	}
+}
+
+// A client that gives up ends its question.
+func TestCancel(t *testing.T) {
+	begun, ended := make(chan bool), make(chan error, 1)
+	o := open(t)
+	o.Tools = []Tool{NewTool("wait", "Wait.", func(ctx context.Context, _ struct{}) (*struct{}, error) {
+		begun <- true
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	})}
+	for way, c := range clients(t, o, "test") {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan bool)
+		go func() {
+			c.CallTool(ctx, &sdk.CallToolParams{Name: "wait"})
+			close(done)
+		}()
+		<-begun
+		cancel()
+		<-done
+		if err := <-ended; err != context.Canceled {
+			t.Errorf("%s: %v", way, err)
+		}
+		alive(t, c)
+	}
+}
