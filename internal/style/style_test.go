@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"test/bench":        nil,
 	"test/faults":       nil,
 	"test/script":       nil,
+	"test/surface":      nil,
 	"test/nvidia":       nil,
 	"test/trace":        nil,
 }
