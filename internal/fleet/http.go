@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -141,7 +142,7 @@ func (c *Client) send(ctx context.Context, a address, name string, params map[st
 	method, body := http.MethodGet, []byte(nil)
 	if name == "sql" {
 		u.Path, method = "/api/v1/query", http.MethodPost
-		body, _ = json.Marshal(params) // texts always can be
+		body = statement(params)
 	} else {
 		values := url.Values{}
 		for k, v := range params {
@@ -173,6 +174,19 @@ func (c *Client) send(ctx context.Context, a address, name string, params map[st
 		return nil, refused(resp.StatusCode, answer, token != "")
 	}
 	return answer, nil
+}
+
+// statement is a question in SQL as it is posted.
+func statement(params map[string]string) []byte {
+	n, _ := strconv.Atoi(params["limit"]) // none is none
+	b, err := json.Marshal(struct {
+		SQL   string `json:"sql"`
+		Limit int    `json:"limit,omitempty"`
+	}{params["sql"], n})
+	if err != nil {
+		panic(err) // texts and numbers always can be
+	}
+	return b
 }
 
 // explained says what to do where the reason is known.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"runtime"
 	"time"
 
@@ -24,7 +23,7 @@ type Options struct {
 	Version    string
 	Tools      []Tool // besides those of the table
 	Structured Structured
-	Log        io.Writer // warnings; never standard output, which is the client's
+	Log        io.Writer // what a client did wrong; never standard output, which is the client's
 }
 
 // Structured says to whom answers are also given as structured content, as the
@@ -58,17 +57,17 @@ type server struct {
 	opts     Options
 	slots    chan struct{} // questions that are answered at the same time
 	requests requests
+	life     context.Context // questions end with it
 	sdk      *sdk.Server
 }
 
 func newServer(o Options) *server {
-	s := &server{opts: o, slots: make(chan struct{}, 2*runtime.NumCPU())}
+	s := &server{opts: o, life: context.Background(), slots: make(chan struct{}, 2*runtime.NumCPU())}
 	if o.Log == nil {
 		s.opts.Log = io.Discard
 	}
-	log := slog.New(slog.NewTextHandler(s.opts.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.sdk = sdk.NewServer(&sdk.Implementation{Name: "ingero", Title: "ingero", Version: o.Version}, &sdk.ServerOptions{
-		Instructions: instructions, Logger: log,
+		Instructions: instructions,
 		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Resources: &sdk.ResourceCapabilities{}},
 	})
 	for i := range query.Questions {
@@ -122,6 +121,7 @@ func (s *server) structured(client *sdk.Implementation) bool {
 // Stdio serves one client until it closes its end or ctx ends.
 func Stdio(ctx context.Context, o Options, in io.Reader, out io.Writer) error {
 	s := newServer(o)
+	s.life = ctx
 	r, w := pipe(in, out, s.opts.Log)
 	err := s.sdk.Run(ctx, &sdk.IOTransport{Reader: r, Writer: w})
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

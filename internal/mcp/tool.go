@@ -125,6 +125,7 @@ func (s *server) call(ctx context.Context, t *Tool, req *sdk.CallToolRequest) *s
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	defer s.requests.bind(req.Extra, cancel)()
+	defer context.AfterFunc(s.life, cancel)()
 	a, err := t.arguments(req.Params.Arguments)
 	if err != nil {
 		return failed(t, err)

@@ -230,6 +230,12 @@ func (w *writer) offsets(c *column) ([]string, bool) {
 	return cells, true
 }
 
+// isMatrix reports whether a value is the answer to a question in SQL.
+func isMatrix(n *node) bool {
+	columns, rows := n.field("columns"), n.field("rows")
+	return columns != nil && rows != nil && columns.kind == array && rows.kind == array
+}
+
 // matrix writes the answer to a question in SQL. Whole numbers keep each digit,
 // others have six: who asked knows what they are.
 func (w *writer) matrix(indent int, columns, rows *node) {

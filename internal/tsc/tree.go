@@ -167,7 +167,7 @@ func (n *node) flatten(most int) *node {
 	out := &node{kind: object}
 	for i, k := range n.keys {
 		v := n.vals[i]
-		if v.kind != object || isSpan(v) || len(v.keys) > most {
+		if v.kind != object || isSpan(v) || len(v.keys) > most || isMatrix(v) {
 			out.keys, out.vals = append(out.keys, k), append(out.vals, v)
 			continue
 		}

@@ -112,9 +112,8 @@ func (w *writer) object(indent int, head string, n *node, skip map[string]bool) 
 	if head != "" {
 		indent++
 	}
-	columns, rows := f.field("columns"), f.field("rows")
-	if columns != nil && rows != nil && columns.kind == array && rows.kind == array {
-		w.matrix(indent, columns, rows)
+	if isMatrix(f) {
+		w.matrix(indent, f.field("columns"), f.field("rows"))
 		return
 	}
 	for _, i := range below {

@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // one test is another user
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	program = filepath.Join(dir, "ingero")
 	build := exec.Command("go", "build", "-o", program, "ingero/cmd/ingero")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
