@@ -9,7 +9,8 @@ generate:       ; go generate ./internal/probe && test/workload/build.sh
 test:           ; go test ./...
 test-bpf:       ; REQUIRE_BPF=1 go test -count=1 ./...
 test-nvidia:    ; INGERO_TEST_NVIDIA=1 go test -count=1 -v -timeout 30m ./test/nvidia
+test-mcp:       ; INGERO_TEST_MCP=1 go test -count=1 -v -timeout 15m -run "Inspector|Conformance" ./test/surface
 bench: build    ; go run ./test/bench
 faults: build   ; go run ./test/faults -o docs/accuracy.md -report internal/accuracy/report.json
 check:          ; test -z "$$(gofmt -l cmd internal test)" && go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/ingero && go test -count=1 -v ./internal/style
-.PHONY: build install generate test test-bpf test-nvidia bench faults check
+.PHONY: build install generate test test-bpf test-nvidia test-mcp bench faults check

@@ -67,8 +67,8 @@ func newServer(o Options) *server {
 		s.opts.Log = io.Discard
 	}
 	s.sdk = sdk.NewServer(&sdk.Implementation{Name: "ingero", Title: "ingero", Version: o.Version}, &sdk.ServerOptions{
-		Instructions: instructions,
-		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Resources: &sdk.ResourceCapabilities{}},
+		Instructions: instructions, CompletionHandler: s.complete,
+		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Prompts: &sdk.PromptCapabilities{}, Resources: &sdk.ResourceCapabilities{}, Completions: &sdk.CompletionCapabilities{}},
 	})
 	for i := range query.Questions {
 		if q := &query.Questions[i]; q.Tool != "" {

@@ -10,9 +10,11 @@ import (
 	"ingero/internal/query"
 )
 
+const promptName = "investigate"
+
 func (s *server) addPrompt() {
 	s.sdk.AddPrompt(&sdk.Prompt{
-		Name: "investigate", Title: "Why is this GPU job slow or stuck?",
+		Name: promptName, Title: "Why is this GPU job slow or stuck?",
 		Description: "A guided investigation: statistics, findings, where the time went, the code, SQL, and what to do.",
 		Arguments: []*sdk.PromptArgument{
 			{Name: "pid", Description: "the process, or several, comma-separated; left out: all"},
