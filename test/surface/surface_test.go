@@ -317,6 +317,19 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// Questions that are piped in are answered, though the pipe ends with them.
+func TestPiped(t *testing.T) {
+	cmd := ingero(t, "mcp", "-d", record(t))
+	cmd.Stdin = strings.NewReader(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
+{"jsonrpc":"2.0","method":"notifications/initialized"}
+{"jsonrpc":"2.0","id":1,"method":"tools/list"}
+{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"explain","arguments":{}}}`)
+	out, err := cmd.Output()
+	if err != nil || bytes.Count(out, []byte("\n")) != 3 || !bytes.Contains(out, []byte(`"id":2,`)) {
+		t.Errorf("%v %.2000s", err, out)
+	}
+}
+
 // Standard output has nothing but messages; the server ends with its client,
 // and at once when it is told to, also in the middle of a question.
 func TestStdio(t *testing.T) {
