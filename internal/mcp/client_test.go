@@ -133,6 +133,29 @@ func unseenIn(v any) bool {
 	return false
 }
 
+// What strangers called things is harmless in resources as well.
+func TestResources(t *testing.T) {
+	for way, c := range clients(t, open(t), "test") {
+		list, err := c.ListResources(t.Context(), nil)
+		if err != nil || len(list.Resources) != 4 {
+			t.Fatalf("%s: %v, %+v", way, err, list)
+		}
+		for _, r := range list.Resources {
+			if unseen(r.Name+r.Description+r.URI) || strings.Contains(r.Description, "\n") {
+				t.Errorf("%s: %+v", way, r)
+			}
+			got, err := c.ReadResource(t.Context(), &sdk.ReadResourceParams{URI: r.URI})
+			if err != nil || len(got.Contents) != 1 || !json.Valid([]byte(got.Contents[0].Text)) {
+				t.Fatalf("%s: %s: %v, %+v", way, r.URI, err, got)
+			}
+			var v any
+			if json.Unmarshal([]byte(got.Contents[0].Text), &v) != nil || unseenIn(v) {
+				t.Errorf("%s: %s: %s", way, r.URI, got.Contents[0].Text)
+			}
+		}
+	}
+}
+
 // A client that drops the text for structured content gets none, and no schema
 // that would promise it; the server's own word goes before.
 func TestStructured(t *testing.T) {

@@ -285,6 +285,23 @@ func TestCurl(t *testing.T) {
 	if _, err := old.Get(at + mcp.Path); err == nil || !strings.Contains(err.Error(), "protocol version") {
 		t.Errorf("TLS 1.2: %v", err)
 	}
+	// A hundred megabytes are not read to the end, and the next one is answered.
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", at+mcp.Path, io.LimitReader(endless{}, 100<<20))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	if got, err := client.Do(r); err == nil {
+		if got.StatusCode < 400 {
+			t.Error(got.Status)
+		}
+		got.Body.Close()
+	}
+	for path, want := range map[string]int{"/": 404, "/mcp/../../../etc/passwd": 404, "/mcp": 405, "/mcp/x": 404} {
+		got, err := client.Get(at + path)
+		if err != nil || got.StatusCode != want {
+			t.Fatalf("%s: %v %v", path, got, err)
+		}
+		got.Body.Close()
+	}
 	for name, header := range map[string]map[string]string{"Host": {"Host": "evil.example"}, "Origin": {"Origin": "https://evil.example"}} {
 		r, _ := http.NewRequestWithContext(context.Background(), "POST", at+mcp.Path, strings.NewReader("{}"))
 		for k, v := range header {
@@ -299,6 +316,16 @@ func TestCurl(t *testing.T) {
 			got.Body.Close()
 		}
 	}
+}
+
+// endless reads as white space.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = ' '
+	}
+	return len(b), nil
 }
 
 // Whoever has no token is not answered.
