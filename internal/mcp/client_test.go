@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -174,6 +175,28 @@ func TestStructured(t *testing.T) {
 		r, _ := call(t, c, "get_trace_stats", nil)
 		if (r.StructuredContent != nil) != x.want || (list.Tools[0].OutputSchema != nil) != x.want {
 			t.Errorf("%+v: %v, %v", x, r.StructuredContent, list.Tools[0].OutputSchema)
+		}
+	}
+	// Without sessions the name is not said with every call.
+	server := httptest.NewServer(Handler(open(t)))
+	defer server.Close()
+	for header, want := range map[string]bool{"": true, takesStructuredHeader: false} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+Path, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_time"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+		if header != "" {
+			r.Header.Set(header, "x")
+		}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(got.Body)
+		got.Body.Close()
+		if err != nil || strings.Contains(string(b), "structuredContent") != want {
+			t.Errorf("%q: %v %s", header, err, b)
 		}
 	}
 }

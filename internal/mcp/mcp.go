@@ -93,7 +93,7 @@ func (s *server) middle(next sdk.MethodHandler) sdk.MethodHandler {
 		}
 		result, err := next(ctx, method, req)
 		tools, is := result.(*sdk.ListToolsResult)
-		if list, ok := req.(*sdk.ListToolsRequest); ok && is && err == nil && !s.structured(list.ClientInfo()) {
+		if list, ok := req.(*sdk.ListToolsRequest); ok && is && err == nil && !s.structured(list.ClientInfo(), list.Extra) {
 			for i, t := range tools.Tools {
 				bare := *t
 				bare.OutputSchema = nil
@@ -104,15 +104,21 @@ func (s *server) middle(next sdk.MethodHandler) sdk.MethodHandler {
 	}
 }
 
-// takesStructured lists clients, by name, that hand structured content to the
-// model and drop the text.
-var takesStructured = map[string]bool{"claude-code": true}
+// Clients that hand structured content to the model and drop the text, by name,
+// and by a header where HTTP without sessions leaves the name out.
+var (
+	takesStructured       = map[string]bool{"claude-code": true}
+	takesStructuredHeader = "X-Claude-Code-Session-Id"
+)
 
-func (s *server) structured(client *sdk.Implementation) bool {
+func (s *server) structured(client *sdk.Implementation, extra *sdk.RequestExtra) bool {
 	switch s.opts.Structured {
 	case Always:
 		return true
 	case Never:
+		return false
+	}
+	if extra != nil && extra.Header.Get(takesStructuredHeader) != "" {
 		return false
 	}
 	return client == nil || !takesStructured[client.Name]

@@ -140,7 +140,7 @@ func (s *server) call(ctx context.Context, t *Tool, req *sdk.CallToolRequest) *s
 	if err != nil {
 		return failed(t, err)
 	}
-	r, err := s.result(t, a, got, s.structured(req.ClientInfo()))
+	r, err := s.result(t, a, got, s.structured(req.ClientInfo(), req.Extra))
 	if err != nil {
 		return failed(t, err)
 	}

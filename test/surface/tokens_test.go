@@ -1,6 +1,7 @@
 package surface
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ const leastSaving = 0.6
 
 // What the telegraphic form saves, counted with the vocabulary of a real
 // tokenizer (o200k_base), on a database of ours and on recordings from GPUs.
-// With -v it lists each tool.
+// With -v it lists each tool; INGERO_TEST_DB adds a database.
 func TestTokens(t *testing.T) {
 	files, err := filepath.Glob("../../../shared/recordings/*.db")
 	if err != nil {
@@ -38,6 +39,9 @@ func TestTokens(t *testing.T) {
 		return n
 	}
 	groups := map[string][]string{"own": {record(t)}}
+	if given := os.Getenv("INGERO_TEST_DB"); given != "" {
+		groups["given"] = []string{given}
+	}
 	if len(files) == 0 {
 		t.Log("the recordings are not here: shared/recordings beside the checkout")
 	} else {
