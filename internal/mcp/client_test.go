@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -222,9 +223,13 @@ func TestAttacks(t *testing.T) {
 			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 20000, x) FROM c",
 		},
 	}
-	o := open(t)
-	for way, c := range clients(t, o, "test") {
+	hasty := clients(t, openFor(t, 300*time.Millisecond), "test")
+	for way, patient := range clients(t, open(t), "test") {
 		for want, all := range statements {
+			c := patient
+			if want == "was stopped" {
+				c = hasty[way]
+			}
 			for _, sql := range all {
 				r, text := call(t, c, "run_sql", map[string]any{"sql": sql, "limit": 100_000})
 				if !r.IsError && len(text) > 100_000 || r.IsError && !strings.Contains(text, want) || !r.IsError && want != "ask for less" {
@@ -234,11 +239,11 @@ func TestAttacks(t *testing.T) {
 			}
 		}
 		// Many rows: what comes is cut, and says so.
-		r, text := call(t, c, "run_sql", map[string]any{"sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c", "limit": 1 << 30})
+		r, text := call(t, patient, "run_sql", map[string]any{"sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c", "limit": 1 << 30})
 		if r.IsError || len(text) > 70_000 || !strings.Contains(text, "truncated=") {
 			t.Errorf("%s: %d bytes %.300s", way, len(text), text)
 		}
-		alive(t, c)
+		alive(t, patient)
 	}
 }
 

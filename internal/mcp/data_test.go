@@ -22,7 +22,10 @@ const (
 )
 
 // open writes a small database and returns what serves it, ten seconds later.
-func open(t *testing.T) Options {
+func open(t *testing.T) Options { return openFor(t, 30*time.Second) }
+
+// openFor also says how long a statement of SQL may run.
+func openFor(t *testing.T, sqlTime time.Duration) Options {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "m.db")
 	w, err := store.Create(path, store.Options{Node: "n", Now: func() time.Time { return base }, Session: store.Session{Version: "test", Rank: event.NoRank}})
@@ -47,7 +50,7 @@ func open(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	return Options{Version: "test", Asked: func() (*query.Asked, error) {
-		return &query.Asked{Data: r, Now: base.Add(10 * time.Second), SQLTime: 300 * time.Millisecond, Check: func(context.Context) check.Report {
+		return &query.Asked{Data: r, Now: base.Add(10 * time.Second), SQLTime: sqlTime, Check: func(context.Context) check.Report {
 			return check.Report{Schema: check.Schema, OK: true, Summary: "ready", Checks: []check.Row{{Name: "Kernel version", OK: true, Value: "6.18"}}}
 		}}, nil
 	}}
