@@ -284,10 +284,12 @@ func (r *Reader) Coverage(ctx context.Context, f Filter) (*Coverage, error) {
 
 // Span returns the times of the oldest and the newest data, 0 if there is
 // none.
+//
+// A minute that still has its seconds begins with the first of those.
 func (r *Reader) Span(ctx context.Context) (oldest, newest int64, err error) {
 	text := `SELECT coalesce(min(a), 0), coalesce(max(b), 0) FROM (
 		SELECT min(second) * 1000000000 AS a, (max(second) + 1) * 1000000000 - 1 AS b FROM call_stats
-		UNION ALL SELECT min(minute) * 1000000000, NULL FROM call_stats_minute
+		UNION ALL SELECT min(minute) * 1000000000, NULL FROM call_stats_minute WHERE minute + 60 <= coalesce((SELECT min(second) FROM call_stats), 1 << 40)
 		UNION ALL SELECT (SELECT first_ns FROM event_chunks ORDER BY id LIMIT 1), (SELECT max(last_ns) FROM event_chunks)
 		UNION ALL SELECT min(timestamp), max(timestamp) FROM system_snapshots)`
 	if r.kind == kindRecording {
@@ -301,7 +303,7 @@ func (r *Reader) Span(ctx context.Context) (oldest, newest int64, err error) {
 		all := text
 		if has["second"] && r.kind == kindOurs {
 			all = strings.TrimSuffix(text, ")") + ` UNION ALL SELECT min(second) * 1000000000, (max(second) + 1) * 1000000000 - 1 FROM ledger
-				UNION ALL SELECT min(minute) * 1000000000, NULL FROM ledger_minute)`
+				UNION ALL SELECT min(minute) * 1000000000, NULL FROM ledger_minute WHERE minute + 60 <= coalesce((SELECT min(second) FROM ledger), 1 << 40))`
 		}
 		return c.QueryRowContext(ctx, all).Scan(&oldest, &newest)
 	})

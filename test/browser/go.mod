@@ -1,0 +1,11 @@
+// Tests of the dashboard in a real browser. They are a module of their own,
+// so that what they need stays out of the program's.
+module ingero/test/browser
+
+go 1.26.0
+
+require (
+	github.com/chromedp/cdproto v0.159.0 // indirect
+	github.com/chromedp/chromedp v0.23.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+)

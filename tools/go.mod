@@ -1,0 +1,8 @@
+// What makes files that are committed: none of it is part of the program.
+module ingero/tools
+
+go 1.26.0
+
+require github.com/evanw/esbuild v0.28.2
+
+require golang.org/x/sys v0.0.0-20220715151400-c0bba94af5f8 // indirect
