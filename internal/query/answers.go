@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ingero/internal/check"
@@ -89,10 +90,11 @@ type eventsParams struct {
 	Scope
 	Ops    OpNames `json:"op,omitempty" jsonschema:"only these operations, comma-separated"`
 	Limit  int     `json:"limit,omitempty" jsonschema:"at most so many (20)"`
-	Offset int     `json:"offset,omitempty" jsonschema:"leave out so many of the newest"`
+	Offset int     `json:"offset,omitempty" jsonschema:"leave out so many of the newest, or slowest"`
+	Slow   bool    `json:"slowest,omitempty" jsonschema:"the slowest instead of the newest"`
 }
 
-// EventsAnswer is events of a window, the newest last.
+// EventsAnswer is events of a window, in the order in which they began.
 type EventsAnswer struct {
 	Window Window      `json:"window"`
 	Events []EventJSON `json:"events"`
@@ -105,7 +107,11 @@ func askEvents(ctx context.Context, a *Asked, p eventsParams) (*EventsAnswer, er
 		return nil, err
 	}
 	n := limit(p.Limit, 20, most)
-	events, rest, err := eventsPage(ctx, a.Data, f, p.Offset, n)
+	ask := eventsPage
+	if p.Slow {
+		ask = slowPage
+	}
+	events, rest, err := ask(ctx, a.Data, f, p.Offset, n)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +120,7 @@ func askEvents(ctx context.Context, a *Asked, p eventsParams) (*EventsAnswer, er
 
 // eventsPage leaves out so many of the newest. Of those before it is only known
 // that there are some.
-func eventsPage(ctx context.Context, s Source, f store.Filter, offset, n int) ([]EventJSON, Rest, error) {
+func eventsPage(ctx context.Context, s Data, f store.Filter, offset, n int) ([]EventJSON, Rest, error) {
 	if offset > most {
 		return nil, Rest{}, paramf("offset: at most %d; set an end with to instead", most)
 	}
@@ -127,6 +133,21 @@ func eventsPage(ctx context.Context, s Source, f store.Filter, offset, n int) ([
 		return events[len(events)-n:], Rest{len(events) - n}, nil
 	}
 	return events, Rest{}, nil
+}
+
+// slowPage leaves out so many of the slowest.
+func slowPage(ctx context.Context, s Data, f store.Filter, offset, n int) ([]EventJSON, Rest, error) {
+	if offset > most {
+		return nil, Rest{}, paramf("offset: at most %d; ask for a shorter window instead", most)
+	}
+	slow, err := s.Slowest(ctx, f, offset+n+1)
+	if err != nil {
+		return nil, Rest{}, err
+	}
+	slow, rest := page(slow, offset, n)
+	slices.SortStableFunc(slow, func(x, y store.Stored) int { return cmp.Compare(x.Start, y.Start) })
+	events, err := encodeEvents(ctx, s, slow)
+	return events, rest, err
 }
 
 type stacksParams struct {

@@ -1,12 +1,29 @@
 package query
 
 import (
+	"slices"
 	"testing"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
 	"ingero/internal/store"
 )
+
+// The slowest events come in the order in which they began.
+func TestSlowestEvents(t *testing.T) {
+	a := asked(t, func(w *store.Writer) {
+		for i, ms := range []int64{5, 1, 9, 1, 7} {
+			w.Append([]event.Event{{Start: base.UnixNano() + int64(i)*1e6, Dur: ms * 1e6, PID: 7, TID: 7, Op: event.MakeOp(event.CUDA, 5), Rank: event.NoRank}})
+		}
+	})
+	var got []int64
+	for _, e := range answer[*EventsAnswer](t, a, "events", "since=1h", "limit=3", "offset=0", "slowest=true").Events {
+		got = append(got, e.Duration/1e6)
+	}
+	if !slices.Equal(got, []int64{5, 9, 7}) {
+		t.Error(got)
+	}
+}
 
 // The history of an operation adds up to its total, and each step has the
 // percentiles of its own calls.

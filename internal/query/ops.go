@@ -98,6 +98,16 @@ func Events(ctx context.Context, s Source, p EventsParams) ([]EventJSON, error) 
 	if err != nil {
 		return nil, err
 	}
+	return encodeEvents(ctx, s, stored)
+}
+
+// framer knows the frames of stacks.
+type framer interface {
+	Stacks(ctx context.Context, hashes []uint64) (map[uint64][]event.Frame, error)
+}
+
+// encodeEvents adds their stacks.
+func encodeEvents(ctx context.Context, s framer, stored []store.Stored) ([]EventJSON, error) {
 	var hashes []uint64
 	for i := range stored {
 		if h := stored[i].Stack; h != 0 {

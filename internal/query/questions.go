@@ -57,7 +57,7 @@ var Questions = []Question{
 	row("chains", "get_causal_chains", "The findings that were made while recording, the most harmful first.", askChains),
 	row("ops", "get_trace_stats", "Exact counts and percentiles of every operation.", askOps),
 	row("history", "", "Exact counts and percentiles of every operation over time.", askHistory),
-	row("events", "get_events", "The newest recorded events, the newest last. They are a sample: totals are in ops.", askEvents),
+	row("events", "get_events", "The newest recorded events, or the slowest, in the order in which they began. They are a sample: totals are in ops.", askEvents),
 	row("ledger", "get_ledger", "Where every nanosecond of the threads that feed the GPU went, in total and over time.", askLedger),
 	row("thieves", "get_thieves", "Who cost the traced processes time: thieves of the CPU, rivals on a disk, and the threads that ended their waits.", askThieves),
 	row("stacks", "get_stacks", "Recorded calls and gaps by the place in the code that made them.", askStacks),

@@ -49,6 +49,14 @@ wait $agent
 sqlite3 incident.db "SELECT DISTINCT cgroup FROM places WHERE cgroup NOT IN ('', '/train', '/backup')" | while read -r other; do
 	sqlite3 incident.db "UPDATE causal_chains SET detail = replace(detail, '$other', ''); UPDATE places SET cgroup = '' WHERE cgroup = '$other'"
 done
+for table in waits waits_minute; do
+	sqlite3 incident.db "SELECT DISTINCT other_comm FROM $table WHERE other_comm NOT IN ('hog', 'python3', 'llm-serve', 'ingero')
+		AND other_comm NOT GLOB 'swapper/*' AND other_comm NOT GLOB 'kworker/*' AND other_comm NOT GLOB 'migration/*'" | while read -r name; do
+		sqlite3 incident.db "UPDATE OR REPLACE waits SET other_comm = 'other' WHERE other_comm = '$name'; UPDATE OR REPLACE waits_minute SET other_comm = 'other' WHERE other_comm = '$name';
+			UPDATE OR REPLACE places SET comm = 'other' WHERE comm = '$name';
+			UPDATE causal_chains SET detail = replace(replace(detail, '\"comm\":\"$name\"', '\"comm\":\"other\"'), '$name (PID', 'other (PID')"
+	done
+done
 sqlite3 incident.db 'PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;' >/dev/null
 mv incident.db "$out/incident.db"
 ls -l "$out/incident.db"

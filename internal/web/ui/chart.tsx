@@ -76,14 +76,14 @@ function options(props: { current: Props }, width: number, tip: HTMLElement): uP
     },
     axes: [
       { ...text, grid, ticks: grid, size: 26, space: 70, values: (_, at) => at.map(x => clock(x * 1000)) },
-      { ...text, grid, ticks: grid, size: 58, values: (_, at) => at.map(v => props.current.unit(v)) },
+      { ...text, grid, ticks: grid, size: 64, values: (_, at) => at.map(v => props.current.unit(v)) },
     ],
     series: [{}, ...lines.map(s => ({
       label: s.name, stroke: s.colour, width: p.stacked ? 0 : 1.5, fill: p.stacked ? s.colour : undefined, points: { show: p.at.length === 1 },
       paths: p.stacked ? bars(p) : undefined, spanGaps: false,
     }))],
     hooks: {
-      drawClear: [u => mark(u, p.spans ?? [])],
+      draw: [u => mark(u, p.spans ?? [])],
       setCursor: [u => show(u, props.current, tip)],
       setSelect: [u => {
         if (u.select.width < 4) return;
@@ -116,10 +116,10 @@ function mark(u: uPlot, spans: Span[]) {
     if (b <= a) continue;
     u.ctx.save();
     u.ctx.fillStyle = s.colour;
-    u.ctx.globalAlpha = 0.16;
-    u.ctx.fillRect(a, top, b - a, height);
-    u.ctx.globalAlpha = 1;
-    u.ctx.fillRect(a, top, b - a, 3 * devicePixelRatio);
+    u.ctx.fillRect(a, top - 5 * devicePixelRatio, b - a, 3 * devicePixelRatio);
+    u.ctx.globalAlpha = 0.5;
+    u.ctx.fillRect(a, top, 1, height);
+    u.ctx.fillRect(b - 1, top, 1, height);
     u.ctx.restore();
   }
 }

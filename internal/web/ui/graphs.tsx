@@ -13,14 +13,14 @@ export function GraphsView() {
   const { window } = useScope(), zoom = useZoom();
   const range = { from: Math.floor(Date.parse(window.from) / 1000), to: Math.ceil(Date.parse(window.to) / 1000) };
   return <Show of={got} empty={m => m.ops.length === 0 && <p><b>No call of a CUDA graph in this window.</b> Jobs use them through <code>torch.compile(mode="reduce-overhead")</code>, vLLM and others.</p>}>{m => <>
-    <Panel title="Rates" note={`a bar is ${m.step_seconds} s`}>
+    <Panel title="Rates" note={`a point of the chart is ${m.step_seconds} s`}>
       <dl class="facts">
         <Fact label="launches" class="big">{count(m.launches)} <small>{rate(m.launches_per_s)} /s</small></Fact>
         <Fact label="captures">{count(m.captures)} <small>{rate(m.captures_per_s)} /s</small></Fact>
         <Fact label="instantiated">{count(m.instantiations)}</Fact><Fact label="updated">{count(m.updates)}</Fact><Fact label="destroyed">{count(m.destroyed)}</Fact>
       </dl>
       <Chart label="Launches and captures of graphs over time" at={m.series.map(s => Date.parse(s.at) / 1000)} unit={v => count(v)} height={140} step={m.step_seconds} zoom={zoom} {...range}
-        series={[{ name: "launches", colour: lineColour(0), values: m.series.map(s => s.launches) }, { name: "captures", colour: lineColour(2), values: m.series.map(s => s.captures) }, { name: "instantiations", colour: lineColour(1), values: m.series.map(s => s.instantiations) }]} />
+        series={[{ name: "launches", colour: lineColour(0), values: m.series.map(s => s.launches) }, { name: "captures", colour: lineColour(2), values: m.series.map(s => s.captures) }]} />
       <Grid label="Calls of graphs" rows={m.ops} columns={[
         { head: "call", show: o => <span title={o.function}>{o.op}</span>, by: o => o.op },
         { head: "count", right: true, show: o => count(o.count), by: o => o.count },

@@ -13,7 +13,11 @@ export type Link = "live" | "paused" | "waiting" | "off";
 /** Calls changed on new data and state on a change of the stream's state,
  *  until the function that is returned is called. */
 export function follow(changed: () => void, state: (s: Link) => void): () => void {
-  let stop = new AbortController(), ended = false, last = 0, timer = 0;
+  let stop = new AbortController(), ended = false, last = 0, timer = 0, known = "";
+  const told = (newest: string) => {
+    if (known && newest !== known) announce(); // the first is what the page was made from
+    known = newest;
+  };
   const announce = () => {
     if (timer) return;
     timer = window.setTimeout(() => { timer = 0; last = Date.now(); changed(); }, Math.max(0, last + least - Date.now()));
@@ -25,7 +29,7 @@ export function follow(changed: () => void, state: (s: Link) => void): () => voi
         const r = await call("live", { signal: mine.signal, headers: { Accept: "text/event-stream" } });
         state("live");
         wait = 500;
-        await read(r, announce);
+        await read(r, told);
       } catch (err) {
         if (mine.signal.aborted) return;
         if ([401, 404].includes((err as { status?: number }).status ?? 0)) return state("off");
@@ -40,8 +44,6 @@ export function follow(changed: () => void, state: (s: Link) => void): () => voi
     if (ended) return;
     if (document.hidden) return state("paused");
     stop = new AbortController();
-    if (last) announce(); // what came while the tab was hidden
-    last ||= Date.now();
     run();
   };
   document.addEventListener("visibilitychange", visible);
@@ -49,7 +51,7 @@ export function follow(changed: () => void, state: (s: Link) => void): () => voi
   return () => { ended = true; clearTimeout(timer); document.removeEventListener("visibilitychange", visible); stop.abort(); };
 }
 
-async function read(r: Response, announce: () => void) {
+async function read(r: Response, told: (newest: string) => void) {
   const reader = r.body!.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; ;) {
     const { value, done } = await reader.read();
@@ -57,6 +59,6 @@ async function read(r: Response, announce: () => void) {
     text += value;
     const events = text.split(/\r?\n\r?\n/);
     text = events.pop()!;
-    if (events.some(e => /^event: ?changed$/m.test(e))) announce();
+    for (const e of events) if (/^event: ?changed$/m.test(e)) told(/^data: ?(.*)$/m.exec(e)?.[1] ?? "");
   }
 }

@@ -23,7 +23,7 @@ export function OpsView() {
       <input type="search" placeholder="filter, such as Memcpy" aria-label="Filter operations" value={text} onInput={e => setText(e.currentTarget.value)} />
       <Choice label="Rows" value={each ? "1" : ""} of={[["", "all processes"], ["1", "per process"]]} set={v => set({ each: v })} />
     </>}>
-      <Grid label="Operations" most={100} rows={a.ops.filter(o => matches(o, text))} columns={columns(each, op => set({ op }))} sort={each ? 3 : 2}
+      <Grid label="Operations" most={100} rows={a.ops.filter(o => matches(o, text))} columns={columns(each, op => set({ op }))}
         key={String(each)} row={o => ({ class: o.op === chosen ? "chosen" : "" })} />
       <p class="coverage">{coverage(a.coverage)}</p>
     </Panel>
@@ -36,7 +36,7 @@ function matches(o: Op, text: string): boolean {
 }
 
 function columns(each: boolean, choose: (op: string) => void): Column<Op>[] {
-  const ns = (head: string, of: (o: Op) => number, title?: string): Column<Op> => ({ head, title, right: true, show: o => time(of(o)), by: of });
+  const ns = (head: string, of: (o: Op) => number, title?: string): Column<Op> => ({ head, title, right: true, show: o => (o.total_ns ? time(of(o)) : "–"), by: of });
   return [
     ...(each ? [{ head: "process", show: (o: Op) => <Name comm={o.comm ?? ""} pid={o.pid} />, by: (o: Op) => o.pid ?? 0 }] : []),
     { head: "operation", show: o => <button type="button" class="link" onClick={() => choose(o.op)} title={o.function}>{o.op}</button>, by: o => o.op },

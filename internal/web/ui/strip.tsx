@@ -151,8 +151,12 @@ function draw(el: HTMLCanvasElement, p: Props, all: Lane[], height: number) {
     }
     for (const r of l.rows) {
       for (const e of r.calls) if (e.from < b && e.from + e.duration_ns > a) call(g, p, e, y, x);
+      g.fillStyle = colour("panel");
+      g.globalAlpha = 0.8;
+      g.fillRect(left, y, g.measureText(r.name).width + 8, row - 4);
+      g.globalAlpha = 1;
       g.fillStyle = colour("quiet");
-      if (b - a === p.whole) g.fillText(r.name, left + 2, y - 1 + row / 2 + 3);
+      g.fillText(r.name, left + 4, y + row / 2 + 2);
       y += row;
     }
   }

@@ -7,6 +7,8 @@ import { states } from "./colours";
 import type { Thief, Thieves } from "./types";
 import { count, percent, printable, time } from "./units";
 
+const plural = (role: string) => (role === "thief" ? "thieves" : role + "s");
+
 const roles: Record<string, string> = {
   thief: "ran on the CPU that the process waited for",
   rival: "used the disk that the process waited for",
@@ -20,9 +22,9 @@ export function ThievesView() {
   return <Show of={got} empty={a => a.thieves.length === 0 && <p><b>Nobody took time in this window.</b> Or it was recorded by an ingero that did not measure it.</p>}>{a => {
     const rows = a.thieves.filter(t => t.role === role), most = rows[0]?.ns ?? 1;
     return <Panel title="Thieves, rivals and wakers" note={roles[role]}
-      tools={<Choice label="Role" value={role} of={Object.keys(roles).map(r => [r, `${r}s (${a.thieves.filter(t => t.role === r).length})`])} set={set} />}>
+      tools={<Choice label="Role" value={role} of={Object.keys(roles).map(r => [r, `${plural(r)} (${a.thieves.filter(t => t.role === r).length})`])} set={set} />}>
       {rows.length === 0 && <p class="empty">None: no process {roles[role]}.</p>}
-      {rows.length > 0 && <Grid label={role + "s"} key={role} rows={rows} sort={2} most={50} columns={[
+      {rows.length > 0 && <Grid label={plural(role)} key={role} rows={rows} sort={2} most={50} columns={[
         { head: role, show: t => <Who t={t} />, by: t => t.comm },
         { head: "victim", show: t => <><Name comm={t.victim_comm} pid={t.victim_pid} />{t.victim_tid ? <span class="quiet"> thread {t.victim_tid}</span> : null}</>, by: t => t.victim_comm },
         { head: "time", right: true, show: t => time(t.ns), by: t => t.ns },

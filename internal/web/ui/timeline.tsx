@@ -20,7 +20,7 @@ const most = 10000;
 export type Placed = Event & { from: number };
 
 export function TimelineView() {
-  const events = useAsk<Events>("events", { limit: most }), ledger = useAsk<Ledger>("ledger", { points: 600 }), found = useAsk<Explanation>("chains");
+  const events = useAsk<Events>("events", { limit: most, slowest: true }), ledger = useAsk<Ledger>("ledger", { points: 600 }), found = useAsk<Explanation>("chains");
   const { window } = useScope(), place = usePlace();
   const [chosen, choose] = useState<Placed | null>(null);
   const [view, setView] = useState<[number, number] | null>(null);
@@ -35,7 +35,7 @@ export function TimelineView() {
   };
   const settle = () => { setView(null); go(href("timeline", { ...place.args, since: "", from: after(base, a), to: after(base, b) })); };
   return <Show of={events} empty={x => x.events.length === 0 && (ledger.data?.processes.length ?? 0) === 0 && <Nothing />}>{x => <>
-    <Panel title="Timeline" note={note(x, calls, base)} tools={view && <><button type="button" onClick={() => setView(null)}>whole window</button>
+    <Panel title="Timeline" note={note(x, calls)} tools={view && <><button type="button" onClick={() => setView(null)}>whole window</button>
       <button type="button" onClick={settle} title="asks for the recorded calls of this span: more of them than the whole window shows">look at this span only</button></>}>
       <Chosen chains={chains} id={place.args.id} />
       {ledger.data && <Strip calls={calls} ledger={ledger.data} chains={chains} base={base} whole={whole} view={[a, b]} setView={v => setView(v)} chosen={chosen} choose={choose} />}
@@ -63,9 +63,9 @@ const part = (ns?: number) => (ns === undefined ? "–" : time(ns));
 export const name = (e: Event) => (e.op === "gap" ? "between calls" : e.op);
 const stamp = (e: Event) => clock(e.timestamp) + (/\.\d{3}/.exec(e.timestamp)?.[0] ?? "");
 
-function note(x: Events, calls: Placed[], base: string): string {
+function note(x: Events, calls: Placed[]): string {
   const text = `${count(calls.length)} recorded calls and gaps; drag, wheel or arrow keys move and zoom`;
-  return x.events.length < most ? text : `${text}. Only the newest are here, from ${clock(after(base, calls[0]?.from ?? 0))}: look at a shorter span for the rest`;
+  return x.events.length < most ? text : `${text}. These are the slowest: zoom in and look at a shorter span for the rest`;
 }
 
 function Chosen({ chains, id }: { chains: Chain[]; id?: string }) {
