@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -268,6 +269,23 @@ func (p *page) goTo(hash string) {
 	p.t.Helper()
 	quoted, _ := json.Marshal(hash)
 	eval[any](p, fmt.Sprintf("(location.hash = %s, null)", quoted))
+}
+
+// view goes to a view and waits until it is there.
+func (p *page) view(name string) {
+	p.t.Helper()
+	p.goTo("#/" + name)
+	p.until("view "+name, fmt.Sprintf("document.querySelector('nav [aria-current]').hash.startsWith('#/%s')", name))
+	p.settled()
+}
+
+// theme makes the page light or dark, as the system would.
+func (p *page) theme(name string) {
+	p.t.Helper()
+	must(call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+	}))(p.t)
+	p.until(name, fmt.Sprintf("document.documentElement.dataset.theme === %q", name))
 }
 
 // settled waits until no question is on its way.

@@ -39,6 +39,9 @@ type explanation struct {
 	Window struct{ From, To string }
 	Chains []struct {
 		ID, Severity string
+		PID          int
+		Started      string `json:"started_at"`
+		Ended        string `json:"ended_at"`
 		Cause        struct {
 			Summary  string
 			Culprits []struct {

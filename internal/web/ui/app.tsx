@@ -71,7 +71,9 @@ function App() {
   const [theme, chosen, choose] = useTheme();
   const [paused, pause] = useState(false), [help, setHelp] = useState(false), [menu, setMenu] = useState(false);
   const [token, askToken] = useState<"" | "first" | "again">("");
-  const [tick, link] = useLive(paused || token !== "");
+  const [news, link] = useLive(paused || token !== "");
+  const [given, give] = useState(0); // tokens: with a new one all is asked again
+  const tick = news + given;
   const window = useWindow(place.args, tick);
   const view = views.find(v => v.name === place.view) ?? views[0];
   useEffect(() => onTokenWanted(again => askToken(again ? "again" : "first")), []);
@@ -93,7 +95,7 @@ function App() {
     <nav id="views" class={menu ? "open" : ""} aria-label="Views">{views.map(v =>
       <a key={v.name} href={href(v.name, shared(place))} aria-current={v === view ? "page" : undefined}>{v.title} <kbd aria-hidden="true">{v.key}</kbd></a>)}</nav>
     <main id="main" tabIndex={-1}>
-      {window.data ? <ScopeContext.Provider value={{ params, window: window.data, tick, theme }}>
+      {window.data ? <ScopeContext.Provider value={{ params, window: window.data, asked: JSON.stringify([since, from, to, pid]), tick, theme }}>
         {!view.whole && <WindowBar place={place} window={window.data} tick={tick} />}
         {window.error && <p class="problem" role="alert">{window.error.message}</p>}
         {view.name !== "health" && <h1>{view.title}</h1>}
@@ -102,7 +104,7 @@ function App() {
     </main>
     {help && <Dialog title="Keys" close={() => setHelp(false)}><dl class="keys">{keys.map(([k, t]) => <div key={k}><dt><kbd>{k}</kbd></dt><dd>{t}</dd></div>)}</dl>
       <button type="button" onClick={() => setHelp(false)}>close</button></Dialog>}
-    {token && <TokenDialog again={token === "again"} done={() => askToken("")} />}
+    {token && <TokenDialog again={token === "again"} done={() => { askToken(""); give(n => n + 1); }} />}
   </>;
 }
 
@@ -119,7 +121,7 @@ function LinkState({ link, paused, pause }: { link: Link; paused: boolean; pause
 
 function TokenDialog({ again, done }: { again: boolean; done: () => void }) {
   const [text, set] = useState("");
-  const submit = (e: Event) => { e.preventDefault(); setToken(text.trim()); done(); location.reload(); };
+  const submit = (e: Event) => { e.preventDefault(); setToken(text.trim()); done(); };
   return <Dialog title="This dashboard asks for a token">
     <form onSubmit={submit}>
       {again && <p class="problem" role="alert">That token is not the right one.</p>}

@@ -42,11 +42,11 @@ export function Chart(p: Props) {
     return () => { watch.disconnect(); u.destroy(); plot.current = null; };
   }, [shape]);
   useEffect(() => { plot.current?.setData(data(p)); }, [p.at, p.series]);
-  return <figure class="chart" role="img" aria-label={p.label}>
+  return <div class="chart" role="img" aria-label={p.label}>
     <div class="plot" ref={box} />
     <div class="tip" ref={tip} hidden />
-    <figcaption class="legend" aria-hidden="true">{p.series.map(s => <Swatch key={s.name} colour={s.colour} text={s.name} />)}</figcaption>
-  </figure>;
+    <p class="legend" aria-hidden="true">{p.series.map(s => <Swatch key={s.name} colour={s.colour} text={s.name} />)}</p>
+  </div>;
 }
 
 /** A colour and what it stands for. */

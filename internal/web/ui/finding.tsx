@@ -16,7 +16,7 @@ export function Finding({ chain: c, open }: { chain: Chain; open: boolean }) {
   return <details class={"panel finding " + c.severity.toLowerCase()} open={open} id={"finding-" + c.id}>
     <summary>
       <Severity of={c.severity} /> <span class="kind">{words(c.cause.kind)}</span>
-      <span class="cause">{printable(c.cause.summary)}</span>
+      <h2 class="cause">{printable(c.cause.summary)}</h2>
       <span class="quiet when">{clock(c.started_at)} – {c.ended_at ? clock(c.ended_at) : "now"}</span>
     </summary>
     <Facts c={c} />

@@ -23,7 +23,7 @@ export function OpsView() {
       <input type="search" placeholder="filter, such as Memcpy" aria-label="Filter operations" value={text} onInput={e => setText(e.currentTarget.value)} />
       <Choice label="Rows" value={each ? "1" : ""} of={[["", "all processes"], ["1", "per process"]]} set={v => set({ each: v })} />
     </>}>
-      <Grid label="Operations" most={100} rows={a.ops.filter(o => matches(o, text))} columns={columns(each, op => set({ op }))}
+      <Grid label="Table of operations" most={100} rows={a.ops.filter(o => matches(o, text))} columns={columns(each, op => set({ op }))}
         key={String(each)} row={o => ({ class: o.op === chosen ? "chosen" : "" })} />
       <p class="coverage">{coverage(a.coverage)}</p>
     </Panel>

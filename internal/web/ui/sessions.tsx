@@ -11,7 +11,7 @@ export function SessionsView() {
   const got = useQuestion<Sessions>("sessions", {}, tick);
   return <Show of={got} empty={a => a.sessions.length === 0 && <p><b>Nothing was recorded yet.</b> On the machine with the job: <code>sudo ingero trace</code>.</p>}>{a =>
     <Panel title="Sessions" note="choose one to see it as a whole">
-      <Grid label="Sessions" rows={[...a.sessions].reverse()} columns={[
+      <Grid label="Table of sessions" rows={[...a.sessions].reverse()} columns={[
         { head: "session", show: s => <a href={href("health", { from: s.started_at, to: s.stopped_at ?? "" })}>{moment(s.started_at)}</a>, by: s => s.started_at },
         { head: "length", right: true, show: s => (s.stopped_at ? time((Date.parse(s.stopped_at) - Date.parse(s.started_at)) * 1e6) : "–"), by: s => (s.stopped_at ? Date.parse(s.stopped_at) - Date.parse(s.started_at) : null) },
         { head: "state", show: s => (s.recording ? <b class="good">recording</b> : s.killed ? <b class="bad">killed</b> : "ended"), by: s => Number(s.recording) },

@@ -27,6 +27,9 @@ export function TimelineView() {
   const base = events.data?.window.from ?? window.from, whole = (events.data?.window.seconds ?? window.seconds) * 1e9;
   const calls = useMemo(() => (events.data?.events ?? []).filter(shown).map(e => ({ ...e, from: since(e.timestamp, base) })), [events.data]);
   const [a, b] = view ?? [0, whole];
+  // All at once: what comes later would move what is already there.
+  const late = [ledger, found].find(x => !x.data && (x.busy || x.error));
+  const got = events.data && late ? { busy: late.busy, error: late.error } : events;
   const chains = found.data?.chains ?? [];
   const look = (e: Placed) => {
     choose(e);
@@ -34,7 +37,7 @@ export function TimelineView() {
     setView([Math.max(0, middle - w / 2), Math.min(whole, middle + w / 2)]);
   };
   const settle = () => { setView(null); go(href("timeline", { ...place.args, since: "", from: after(base, a), to: after(base, b) })); };
-  return <Show of={events} empty={x => x.events.length === 0 && (ledger.data?.processes.length ?? 0) === 0 && <Nothing />}>{x => <>
+  return <Show<Events> of={got} empty={x => x.events.length === 0 && (ledger.data?.processes.length ?? 0) === 0 && <Nothing />}>{x => <>
     <Panel title="Timeline" note={note(x, calls)} tools={view && <><button type="button" onClick={() => setView(null)}>whole window</button>
       <button type="button" onClick={settle} title="asks for the recorded calls of this span: more of them than the whole window shows">look at this span only</button></>}>
       <Chosen chains={chains} id={place.args.id} />

@@ -44,7 +44,7 @@ function FromTo({ window, set }: { window: Window; set: (w: { from: string; to: 
 }
 
 function Processes({ place, pid, tick, window }: { place: Place; pid?: string; tick: number; window: Window }) {
-  const got = useQuestion<Overview>("overview", { from: window.from, to: window.to }, tick);
+  const got = useQuestion<Overview>("overview", { from: window.from, to: window.to }, tick, "");
   const all = got.data?.processes ?? [];
   const known = all.some(p => String(p.pid) === pid);
   return <label class="process">process <select value={pid ?? ""} onChange={e => go(href(place.view, { ...place.args, pid: e.currentTarget.value }))}>
