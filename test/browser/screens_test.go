@@ -52,6 +52,9 @@ func TestScreens(t *testing.T) {
 					p.run(chromedp.Click(chromedp.CSS("tbody button")))
 					p.sees("Trainer.load_batch()")
 				}
+				if view == "health" {
+					p.until("charts", "document.querySelectorAll('.feeder canvas').length === 2")
+				}
 				p.picture(view, theme, width, height)
 			}
 		}

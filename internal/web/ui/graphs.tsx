@@ -44,7 +44,7 @@ function Frequency() {
       </dl>
       <Grid label="Launches of each graph" rows={f.graphs} most={10} columns={[
         { head: "graph", show: g => <code>{g.exec}</code>, by: g => g.exec },
-        { head: "process", show: g => <Name comm={g.comm} pid={g.pid} />, by: g => g.pid },
+        { head: "process", show: g => <Name comm={g.comm} pid={g.pid} />, by: g => g.pid, wide: true },
         { head: "launches", right: true, show: g => count(g.launches), by: g => g.launches },
         { head: "share", right: true, show: g => percent(g.share), by: g => g.share },
         { head: "rate", right: true, title: "while it existed", show: g => rate(g.launches_per_s) + " /s", by: g => g.launches_per_s },
@@ -62,7 +62,7 @@ function Lifecycle() {
     <Show of={got}>{a => <>
       <Grid<Graph> label="Lives of graphs" rows={a.graphs} most={10} columns={[
         { head: "graph", show: g => <code>{g.exec}</code>, by: g => g.exec },
-        { head: "process", show: g => <Name comm={g.comm} pid={g.pid} />, by: g => g.pid },
+        { head: "process", show: g => <Name comm={g.comm} pid={g.pid} />, by: g => g.pid, wide: true },
         { head: "captured", show: g => at(g.captured_at), by: g => g.captured_at },
         { head: "capture", right: true, show: g => time(g.capture_ns), by: g => g.capture_ns },
         { head: "instantiate", right: true, show: g => time(g.instantiate_ns), by: g => g.instantiate_ns },

@@ -9,6 +9,7 @@ export interface Column<R> {
   show: (r: R) => ComponentChildren;
   by?: (r: R) => number | string | null; // left out: not sortable
   right?: boolean;                       // a number
+  wide?: boolean;                        // left out on a narrow screen
 }
 
 export function Grid<R>(p: { label: string; columns: Column<R>[]; rows: R[]; row?: (r: R) => { class?: string; onClick?: () => void }; sort?: number; descending?: boolean; most?: number }) {
@@ -21,7 +22,7 @@ export function Grid<R>(p: { label: string; columns: Column<R>[]; rows: R[]; row
   const head = (c: Column<R>, i: number) => {
     const order = sort.column === i ? (sort.down ? "descending" : "ascending") : undefined;
     const turn = () => set(s => ({ column: i, down: s.column === i ? !s.down : !!c.right }));
-    return <th key={i} scope="col" class={c.right ? "right" : ""} aria-sort={order} title={c.title}>
+    return <th key={i} scope="col" class={kind(c)} aria-sort={order} title={c.title}>
       {c.by ? <button type="button" onClick={turn}>{c.head}<span aria-hidden="true" class="arrow">{order ? (sort.down ? "▾" : "▴") : ""}</span></button> : c.head}
     </th>;
   };
@@ -30,12 +31,14 @@ export function Grid<R>(p: { label: string; columns: Column<R>[]; rows: R[]; row
       <thead><tr>{p.columns.map(head)}</tr></thead>
       <tbody>{rows.map((r, i) => {
         const extra = p.row?.(r) ?? {};
-        return <tr key={i} {...extra}>{p.columns.map((c, k) => <td key={k} class={c.right ? "right" : ""}>{c.show(r)}</td>)}</tr>;
+        return <tr key={i} {...extra}>{p.columns.map((c, k) => <td key={k} class={kind(c)}>{c.show(r)}</td>)}</tr>;
       })}</tbody>
     </table>
     {!all && more > 0 && <button type="button" class="more" onClick={() => showAll(true)}>show {more} more</button>}
   </div>;
 }
+
+const kind = (c: { right?: boolean; wide?: boolean }) => (c.right ? "right " : "") + (c.wide ? "wide" : "");
 
 function compare(a: number | string | null, b: number | string | null): number {
   if (a === null || b === null) return (a === null ? 0 : 1) - (b === null ? 0 : 1);

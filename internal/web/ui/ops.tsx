@@ -40,7 +40,7 @@ function columns(each: boolean, choose: (op: string) => void): Column<Op>[] {
   return [
     ...(each ? [{ head: "process", show: (o: Op) => <Name comm={o.comm ?? ""} pid={o.pid} />, by: (o: Op) => o.pid ?? 0 }] : []),
     { head: "operation", show: o => <button type="button" class="link" onClick={() => choose(o.op)} title={o.function}>{o.op}</button>, by: o => o.op },
-    { head: "source", show: o => <span class="quiet">{o.source} · {o.class}</span>, by: o => o.source + o.class },
+    { head: "source", show: o => <span class="quiet">{o.source} · {o.class}</span>, by: o => o.source + o.class, wide: true },
     { head: "count", right: true, show: o => count(o.count), by: o => o.count },
     ns("total", o => o.total_ns), ns("p50", o => o.p50_ns), ns("p95", o => o.p95_ns), ns("p99", o => o.p99_ns), ns("max", o => o.max_ns),
     { head: "bytes", right: true, show: o => (o.bytes ? bytes(o.bytes) : "–"), by: o => o.bytes },

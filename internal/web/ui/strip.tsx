@@ -163,14 +163,14 @@ function draw(el: HTMLCanvasElement, p: Props, all: Lane[], height: number) {
 }
 
 function ruler(g: CanvasRenderingContext2D, p: Props, width: number, height: number, x: (ns: number) => number) {
-  const [a, b] = p.view, want = (b - a) / Math.max(width / 110, 2), ten = 10 ** Math.floor(Math.log10(want));
+  const [a, b] = p.view, want = (b - a) / Math.max(width / 130, 2), ten = 10 ** Math.floor(Math.log10(want));
   const step = [1, 2, 5, 10].map(k => k * ten).find(s => s >= want)!;
   for (let t = Math.ceil(a / step) * step; t <= b; t += step) {
     g.fillStyle = colour("grid");
     g.fillRect(x(t), 16, 1, height - 16);
     g.fillStyle = colour("quiet");
-    const text = step >= 1e9 ? clock(after(p.base, t)) : `${clock(after(p.base, a))} + ${time(t - Math.floor(a / 1e9) * 1e9)}`;
-    g.fillText(step >= 1e9 ? text : time(Math.max(t - a, 0)).replace(/^0 ns$/, clock(after(p.base, a))), x(t) + 3, 12);
+    const at = after(p.base, t), digits = Math.max(9 - Math.floor(Math.log10(step)), 0);
+    g.fillText(clock(at) + (digits ? /\.\d+/.exec(at)![0].slice(0, digits + 1) : ""), x(t) + 3, 12);
   }
 }
 

@@ -49,7 +49,7 @@ export function TimelineView() {
     <Panel title="Slowest recorded calls and gaps" note="of those in sight; choose one to look at it">
       <Grid label="Slowest calls" sort={3} most={12} rows={calls.filter(e => e.from < b && e.from + e.duration_ns > a).sort((p, q) => q.duration_ns - p.duration_ns).slice(0, 100)} columns={[
         { head: "at", show: e => <button type="button" class="link" onClick={() => look(e)}>{stamp(e)}</button>, by: e => e.from },
-        { head: "thread", show: e => <Name comm={e.comm} pid={e.tid} />, by: e => e.tid },
+        { head: "thread", show: e => <Name comm={e.comm} pid={e.tid} />, by: e => e.tid, wide: true },
         { head: "call", show: e => name(e), by: e => name(e) },
         { head: "took", right: true, show: e => time(e.duration_ns), by: e => e.duration_ns },
         { head: "running", right: true, show: e => part(e.running_ns), by: e => e.running_ns ?? null },
