@@ -149,7 +149,7 @@ func over(t *testing.T, what string, lines, budget int) {
 }
 
 func TestBudgets(t *testing.T) {
-	for _, path := range sources(t, ".go", ".c", ".h") {
+	for _, path := range sources(t, ".go", ".c", ".h", ".ts", ".tsx") {
 		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)

@@ -76,7 +76,7 @@ func New(asked func() *query.Asked) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(API, gzhttp.GzipHandler(api))
 	mux.HandleFunc("GET "+API+liveName, s.live) // not packed: each event must leave at once
-	mux.Handle("/", gzhttp.GzipHandler(pages(http.FileServerFS(files))))
+	mux.Handle("/", gzhttp.GzipHandler(pages(tagged(files))))
 	return mux
 }
 

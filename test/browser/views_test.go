@@ -2,8 +2,10 @@ package browser
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -75,6 +77,20 @@ func TestHealth(t *testing.T) {
 	p.until("charts are drawn", "document.querySelectorAll('.feeder canvas').length >= 2")
 	p.run(chromedp.Click(chromedp.CSS(".evidence button")))
 	p.sees("cudaStreamSync", "runnable")
+}
+
+// A job that is well gets no findings, and the page says so.
+func TestHealthy(t *testing.T) {
+	e := ask[explanation](t, incident, "explain")
+	began, err := time.Parse(time.RFC3339, e.Chains[0].Started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := url.Values{"from": {began.Add(-9 * time.Second).Format(time.RFC3339)}, "to": {began.Add(-time.Second).Format(time.RFC3339)}}
+	p := open(t, browser(t), dashboard(t, incident), "#/health?"+before.Encode())
+	p.sees("No findings.", "that it does not take when all is well", "python3")
+	p.run(chromedp.Click("//button[text()='session']"))
+	p.sees("The job lost time.")
 }
 
 // The table of operations has the numbers of the command line, and can be

@@ -1,5 +1,5 @@
 // Which code the time came from: a flame graph, the caller above the called.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useAsk } from "./store";
 import { Choice, Panel, Show } from "./parts";
 import { coverage } from "./health";
@@ -76,7 +76,7 @@ function Flames({ root }: { root: Node }) {
     (box.current?.querySelector(`[data-i="${drawn.indexOf(n)}"]`) as SVGElement | null)?.focus();
   };
   const zoom = (n: Node) => { setTop(n); setAt(n); };
-  useEffect(() => { if (top !== root || at !== root) (box.current?.querySelector('[data-i="0"]') as SVGElement | null)?.focus(); }, [top]);
+  useLayoutEffect(() => { if (top !== root || at !== root) (box.current?.querySelector('[data-i="0"]') as SVGElement | null)?.focus(); }, [top]);
   const key = (e: KeyboardEvent) => {
     const peers = at.up?.below ?? [], i = peers.indexOf(at);
     const moves: Record<string, () => void> = {

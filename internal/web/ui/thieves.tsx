@@ -28,7 +28,7 @@ export function ThievesView() {
         { head: role, show: t => <Who t={t} />, by: t => t.comm },
         { head: "victim", show: t => <><Name comm={t.victim_comm} pid={t.victim_pid} />{t.victim_tid ? <span class="quiet"> thread {t.victim_tid}</span> : null}</>, by: t => t.victim_comm },
         { head: "time", right: true, show: t => time(t.ns), by: t => t.ns },
-        { head: "to the most", show: t => <i class="meter"><i style={{ width: (t.ns / most) * 100 + "%" }} /></i> },
+        { head: "to the most", show: t => <i class="meter"><i style={{ width: (t.ns / most) * 100 + "%" }} /></i>, wide: true },
         { head: "of the window", right: true, show: t => percent(t.share), by: t => t.share },
         { head: "times", right: true, show: t => count(t.count), by: t => t.count },
         { head: "while it was", show: t => <span title={states[t.state]}>{t.state}</span>, by: t => t.state },

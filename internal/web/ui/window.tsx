@@ -2,7 +2,8 @@
 import { useState } from "preact/hooks";
 import { go, href, Place } from "./place";
 import { useQuestion } from "./store";
-import type { Window } from "./types";
+import { ask } from "./api";
+import type { Sessions, Window } from "./types";
 import { moment, clock, printable, time } from "./units";
 
 const spans = ["5m", "15m", "1h", "6h", "1d"];
@@ -12,10 +13,16 @@ export function WindowBar({ place, window, tick }: { place: Place; window: Windo
   const { since, from, to, pid } = place.args;
   const [open, setOpen] = useState(false);
   const set = (more: Record<string, string>) => go(href(place.view, { ...place.args, since: "", from: "", to: "", ...more }));
+  const session = async () => {
+    const all = (await ask<Sessions>("sessions", {}).catch(() => null))?.sessions ?? [];
+    const last = all[all.length - 1];
+    if (last) set({ from: last.started_at, to: last.stopped_at ?? "" });
+  };
   return <div class="windowbar">
     <span class="choice" role="group" aria-label="Window">
       {spans.map(s => <button key={s} type="button" aria-pressed={since === s} onClick={() => set({ since: s })}>{s}</button>)}
-      <button type="button" aria-pressed={!since && !from && !to} title="the last minutes, or all of the last session if nothing is that recent" onClick={() => set({})}>latest</button>
+      <button type="button" aria-pressed={!since && !from && !to} title="the last five minutes, or the last session if nothing is that recent" onClick={() => set({})}>latest</button>
+      <button type="button" title="all of the last session" onClick={session}>session</button>
       <button type="button" aria-pressed={!!from || !!to} aria-expanded={open} onClick={() => setOpen(!open)}>from – to</button>
     </span>
     <Processes place={place} pid={pid} tick={tick} window={window} />
