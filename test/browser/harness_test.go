@@ -244,12 +244,12 @@ func eval[T any](p *page, expression string) T {
 	return v
 }
 
-// until waits for a condition in the page.
+// until waits for a condition in the page. What is not there yet is no error.
 func (p *page) until(what, condition string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void]("!!("+condition+")", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void]("(() => { try { return !!("+condition+") } catch { return false } })()", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
 		text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
 		p.t.Fatalf("%s: %v; the page says:\n%.3000s", what, err, text)
 	}

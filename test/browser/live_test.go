@@ -55,6 +55,37 @@ func TestLive(t *testing.T) {
 	p.until("more calls", fmt.Sprintf("%s > %f && window.same", count, before))
 	p.view("health")
 	p.sees("workload")
+
+	// A tab that is hidden asks nothing; when it is seen again it is up to date.
+	hide := func(hidden bool) {
+		eval[any](p, fmt.Sprintf("(Object.defineProperty(document, 'hidden', {value: %v, configurable: true}), document.dispatchEvent(new Event('visibilitychange')), null)", hidden))
+	}
+	p.view("ops")
+	hide(true)
+	p.sees("paused")
+	asked := eval[int](p, "performance.getEntriesByType('resource').length")
+	for range 3 { // one change would do to be told of
+		grows(t, db)
+	}
+	if now := eval[int](p, "performance.getEntriesByType('resource').length"); now > asked+1 {
+		t.Errorf("%d requests of a hidden tab", now-asked)
+	}
+	hide(false)
+	p.sees("live")
+}
+
+// grows waits until there are more calls in the database.
+func grows(t *testing.T, db string) {
+	t.Helper()
+	calls := func() int {
+		return ask[struct{ Coverage struct{ Calls int } }](t, db, "ops", "--since", "1h").Coverage.Calls
+	}
+	before := calls()
+	for deadline := time.Now().Add(patience); calls() <= before; {
+		if time.Now().After(deadline) {
+			t.Fatal("no more calls are recorded")
+		}
+	}
 }
 
 func start(t *testing.T, cmd *exec.Cmd) {

@@ -23,7 +23,8 @@ export function FlameView() {
       <Choice label="Time" value={all ? "1" : ""} of={[["", "lost"], ["1", "all"]]} set={v => set({ time: v })} />
       <Choice label="Frames" value={only} of={[["all", "all frames"], ["lines", "without the interpreter"], ["py", "Python only"]]} set={v => set({ frames: v })} />
     </>}>
-      {root && <Flames key={only + all} root={root} />}
+      {root?.value === 0 && <p class="empty">{all ? "No call took any time." : "In what was recorded no thread waited, or its waits were not measured. All time of calls is under “all”."}</p>}
+      {root && root.value > 0 && <Flames key={only + all} root={root} />}
       <p class="coverage">{coverage(a.coverage)}. The widths are of what was recorded.</p>
     </Panel>}</Show>;
 }
