@@ -30,7 +30,7 @@ func TestKeyboard(t *testing.T) {
 	p.run(chromedp.KeyEvent(kb.Escape))
 	p.until("closed", "!document.querySelector('dialog')")
 	p.run(chromedp.KeyEvent("t"))
-	p.until("light", "document.documentElement.dataset.theme === 'light'")
+	p.until("light", "document.documentElement.dataset.theme === 'light' && document.querySelector('.top').innerText.includes('light')")
 	p.run(chromedp.KeyEvent("t"))
 	p.until("dark", "document.documentElement.dataset.theme === 'dark'")
 	p.run(chromedp.KeyEvent("l"))

@@ -42,7 +42,8 @@ const keys: [string, string][] = [
 
 type Theme = "light" | "dark" | "";
 
-function useTheme(): [string, Theme, (t: Theme) => void] {
+/** The theme, what the person chose, and what turns to the next choice. */
+function useTheme(): [string, Theme, () => void] {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const [chosen, choose] = useState<Theme>(() => (localStorage.getItem("ingero-theme") as Theme) ?? "");
   const [system, setSystem] = useState(dark.matches ? "dark" : "light");
@@ -53,7 +54,11 @@ function useTheme(): [string, Theme, (t: Theme) => void] {
   }, []);
   const theme = chosen || system;
   document.documentElement.dataset.theme = theme;
-  return [theme, chosen, t => { localStorage.setItem("ingero-theme", t); choose(t); }];
+  return [theme, chosen, () => choose(now => {
+    const next: Record<Theme, Theme> = { "": "light", light: "dark", dark: "" };
+    localStorage.setItem("ingero-theme", next[now]);
+    return next[now];
+  })];
 }
 
 /** Counts announcements of new data; 0 while paused or nothing is new. */
@@ -68,7 +73,7 @@ function useLive(paused: boolean): [number, Link] {
 
 function App() {
   const place = usePlace();
-  const [theme, chosen, choose] = useTheme();
+  const [theme, chosen, turn] = useTheme();
   const [paused, pause] = useState(false), [help, setHelp] = useState(false), [menu, setMenu] = useState(false);
   const [token, askToken] = useState<"" | "first" | "again">("");
   const [news, link] = useLive(paused || token !== "");
@@ -78,8 +83,7 @@ function App() {
   const view = views.find(v => v.name === place.view) ?? views[0];
   useEffect(() => onTokenWanted(again => askToken(again ? "again" : "first")), []);
   useEffect(() => { document.title = `${view.title} – ingero`; setMenu(false); }, [view]);
-  const next: Record<string, Theme> = { "": "light", light: "dark", dark: "" };
-  useKeys(place, { l: () => pause(p => !p), t: () => choose(next[chosen]), "?": () => setHelp(true) });
+  useKeys(place, { l: () => pause(p => !p), t: turn, "?": () => setHelp(true) });
   const { since, from, to, pid } = place.args;
   const params = from || to || since ? { since, from, to, pid } : { from: window.data?.from, to: window.data?.to, pid };
   const Draw = view.draw;
@@ -89,7 +93,7 @@ function App() {
       <button type="button" class="menu" aria-expanded={menu} aria-controls="views" onClick={() => setMenu(!menu)}>☰<span class="hidden"> views</span></button>
       <a class="brand" href={href("health", shared(place))}>ingero</a>
       <LinkState link={link} paused={paused} pause={() => pause(!paused)} />
-      <button type="button" onClick={() => choose(next[chosen])} title="light, dark, or as the system is (t)">{chosen || "auto"}<span class="hidden"> colours</span></button>
+      <button type="button" onClick={turn} title="light, dark, or as the system is (t)">{chosen || "auto"}<span class="hidden"> colours</span></button>
       <button type="button" onClick={() => setHelp(true)} aria-label="Keys" title="keys (?)">?</button>
     </header>
     <nav id="views" class={menu ? "open" : ""} aria-label="Views">{views.map(v =>
