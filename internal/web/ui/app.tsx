@@ -1,7 +1,7 @@
 // The page: what is shown where, and the keys.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { onTokenWanted, setToken } from "./api";
+import { onTokenWanted, Params, setToken } from "./api";
 import { CapabilitiesView } from "./capabilities";
 import { FindingsView } from "./findings";
 import { FlameView } from "./flame";
@@ -17,6 +17,7 @@ import { ScopeContext, useWindow } from "./store";
 import { SystemView } from "./system";
 import { ThievesView } from "./thieves";
 import { TimelineView } from "./timeline";
+import type { Window } from "./types";
 import { WindowBar } from "./window";
 
 /** A view: its name in addresses, its key, its title, what draws it. */
@@ -61,6 +62,15 @@ function useTheme(): [string, Theme, () => void] {
   })];
 }
 
+/** The parameters of the window that nobody chose. The last minutes are asked
+ *  for by their length: who asks the same shares the answer. */
+function latest(w?: Window): Params {
+  return w?.seconds === recent ? { since: recent + "s" } : { from: w?.from, to: w?.to };
+}
+
+// recent is the length of the window that the server takes by itself, s.
+const recent = 300;
+
 /** Counts announcements of new data; 0 while paused or nothing is new. */
 function useLive(paused: boolean): [number, Link] {
   const [tick, setTick] = useState(0), [link, setLink] = useState<Link>("waiting");
@@ -85,7 +95,7 @@ function App() {
   useEffect(() => { document.title = `${view.title} – ingero`; setMenu(false); }, [view]);
   useKeys(place, { l: () => pause(p => !p), t: turn, "?": () => setHelp(true) });
   const { since, from, to, pid } = place.args;
-  const params = from || to || since ? { since, from, to, pid } : { from: window.data?.from, to: window.data?.to, pid };
+  const params = from || to || since ? { since, from, to, pid } : { ...latest(window.data), pid };
   const Draw = view.draw;
   return <>
     <a class="skip" href="#main" onClick={e => { e.preventDefault(); document.getElementById("main")!.focus(); }}>to the content</a>

@@ -17,12 +17,14 @@ const left = 8, top = 22, head = 16, states = 30, row = 18, gap = 12;
 
 interface Lane { title: string; pid: number; tid: number; thread?: LedgerThread; rows: { name: string; calls: Placed[] }[]; y: number; height: number }
 
+const laneKey = (...who: (string | number)[]) => who.join("\0");
+
 // lanes are the threads, busiest first, below each other.
 function lanes(p: Props): Lane[] {
   const all = new Map<string, Lane>();
-  for (const q of p.ledger.processes) for (const t of q.threads) all.set(q.pid + "." + t.tid, { title: `${q.comm} ${t.tid}`, pid: q.pid, tid: t.tid, thread: t, rows: [], y: 0, height: 0 });
+  for (const q of p.ledger.processes) for (const t of q.threads) all.set(laneKey(q.node, q.pid, t.tid), { title: `${q.comm} ${t.tid}`, pid: q.pid, tid: t.tid, thread: t, rows: [], y: 0, height: 0 });
   for (const e of p.calls) {
-    const key = e.pid + "." + e.tid;
+    const key = laneKey(e.node, e.pid, e.tid);
     if (!all.has(key)) all.set(key, { title: `${e.comm} ${e.tid}`, pid: e.pid, tid: e.tid, rows: [], y: 0, height: 0 });
     const lane = all.get(key)!, what = e.op === "gap" ? "between calls" : e.source === "driver" || e.op.startsWith("cu") && !e.op.startsWith("cuda") ? "driver" : "runtime";
     let r = lane.rows.find(x => x.name === what);
