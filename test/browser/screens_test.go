@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 )
 
@@ -67,9 +68,14 @@ func (p *page) picture(view, theme string, width, height int64) {
 		p.run(chromedp.EmulateViewport(width, min(full, tallest)))
 	}
 	p.until("drawn", "new Promise(f => requestAnimationFrame(() => requestAnimationFrame(() => f(true))))")
-	data, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		p.t.Fatal(err)
+	p.settled()
+	must(call(p.ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: 1, Y: 1}))(p.t) // over nothing
+	var data []byte
+	for range 2 { // the first makes the browser paint what came into sight
+		var err error
+		if data, err = chromedp.Run(p.ctx, chromedp.CaptureScreenshot()); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	path := filepath.Join(*screens, fmt.Sprintf("%s-%s-%d.png", view, theme, width))
 	if err := os.WriteFile(path, data, 0o644); err != nil {
