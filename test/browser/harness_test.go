@@ -89,7 +89,7 @@ func browser(t *testing.T) context.Context {
 		skip(t, "REQUIRE_BROWSER", "needs chromium: apt-get install --no-install-recommends chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.WindowSize(1280, 900), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"))
+		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -138,7 +138,7 @@ type page struct {
 
 	mu       sync.Mutex
 	problems []string
-	expected string // part of a problem that the test brings about
+	expected string // see expect
 }
 
 // open opens a place of the dashboard in a tab of its own.
@@ -212,6 +212,13 @@ func (p *page) problem(format string, args ...any) {
 	if p.expected == "" || !strings.Contains(text, p.expected) {
 		p.problems = append(p.problems, text)
 	}
+}
+
+// expect makes problems that contain a text none: the test brings them about.
+func (p *page) expect(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = text
 }
 
 func (p *page) check() {

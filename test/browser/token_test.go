@@ -15,7 +15,7 @@ import (
 func TestToken(t *testing.T) {
 	p := open(t, browser(t), "", "about:blank")
 	p.base = dashboard(t, incident, "INGERO_TOKEN=correct-horse-battery")
-	p.expected = "401" // the browser reports the refusals
+	p.expect("401") // the browser reports the refusals
 	p.run(chromedp.Navigate(p.base))
 	p.sees("This dashboard asks for a token")
 	p.run(chromedp.SendKeys(chromedp.CSS("dialog input"), "wrong-horse-battery"+kb.Enter))
@@ -31,7 +31,7 @@ func TestProblems(t *testing.T) {
 	at := dashboard(t, incident)
 	p := open(t, browser(t), at, "#/ops?since=5m")
 	p.sees("No traced process was seen", "sudo ingero trace", "sessions")
-	p.expected = "400"
+	p.expect("400")
 	p.goTo("#/ops?since=soon")
 	p.sees(`cannot read the duration "soon"`)
 	p.goTo("#/nothing")
