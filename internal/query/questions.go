@@ -56,7 +56,7 @@ var Questions = []Question{
 	row("explain", "explain", "What took the time in the window: findings with cause, culprit, lost time and fixes, and where the time of each thread went.", askExplain),
 	row("chains", "get_causal_chains", "The findings that were made while recording, the most harmful first.", askChains),
 	row("ops", "get_trace_stats", "Exact counts and percentiles of every operation.", askOps),
-	row("history", "", "Exact counts and percentiles of every operation over time.", askHistory),
+	row("history", "get_history", "Exact counts and percentiles of every operation over time.", askHistory),
 	row("events", "get_events", "The newest recorded events, or the slowest, in the order in which they began. They are a sample: totals are in ops.", askEvents),
 	row("ledger", "get_ledger", "Where every nanosecond of the threads that feed the GPU went, in total and over time.", askLedger),
 	row("thieves", "get_thieves", "Who cost the traced processes time: thieves of the CPU, rivals on a disk, and the threads that ended their waits.", askThieves),
