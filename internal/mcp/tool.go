@@ -54,6 +54,7 @@ func (e WrongArgument) Unwrap() error { return e.Err }
 // what does not fit into their attention costs them the rest of it.
 var usual = map[string]map[string]any{
 	"chains":        {"limit": 10, "distinct": true},
+	"history":       {"points": 12},
 	"ledger":        {"points": 12},
 	"snapshots":     {"points": 20},
 	"graph-metrics": {"points": 20},
