@@ -28,6 +28,9 @@ func (s *server) live(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
+	if err := c.Flush(); err != nil { // so that the client knows it is connected
+		return
+	}
 	var last int64
 	said := time.Now()
 	for {
