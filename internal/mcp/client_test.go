@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"ingero/internal/hostile"
 	"ingero/internal/query"
 )
 
@@ -204,30 +206,17 @@ func TestStructured(t *testing.T) {
 
 // What harms is refused in words, over both transports, and the server goes on.
 func TestAttacks(t *testing.T) {
-	statements := map[string][]string{
-		"only reading": {
-			"DELETE FROM sessions", "insert into sessions select * from sessions", "/* SELECT */ DROP TABLE processes", "WITH x AS (SELECT 1) UPDATE sessions SET node = 'x'",
-			"ATTACH '/etc/passwd' AS x", "aTTach database ':memory:' as y", "VACUUM INTO '/tmp/ingero-stolen.db'", "PRAGMA writable_schema = 1",
-		},
-		"": {"SELECT load_extension('/tmp/x.so')", "SELECT LOAD_EXTENSION('x', 'y')", `SELECT "load_extension"('x')`, "SELECT readfile('/etc/passwd')"},
-		"was stopped": {
-			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c",
-			"WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT 1 FROM c) SELECT max(x) FROM c",
-			"SELECT count(*) FROM sqlite_schema a, sqlite_schema b, sqlite_schema c, sqlite_schema d, sqlite_schema e, sqlite_schema f, sqlite_schema g, sqlite_schema h",
-		},
-		"more than one": {"SELECT 1; DELETE FROM sessions", "SELECT 1;;SELECT 2", "SELECT ';'; -- \nSELECT 2"},
-		"grew beyond":   {"SELECT zeroblob(1000000000)", "SELECT printf('%.*c', 1000000000, 'x')", "SELECT replace(hex(zeroblob(500000)), '0', 'xxxxxxxxxxxxxxxx')"},
-		"ask for less": {
-			"SELECT hex(zeroblob(400000)) UNION ALL SELECT hex(zeroblob(400000))",
-			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 900000, 'x') || x FROM c",
-			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 20000, x) FROM c",
-		},
+	statements := maps.Clone(hostile.SQL)
+	statements["ask for less"] = []string{ // too much for an assistant
+		"SELECT hex(zeroblob(400000)) UNION ALL SELECT hex(zeroblob(400000))",
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 900000, 'x') || x FROM c",
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 20000, x) FROM c",
 	}
 	hasty := clients(t, openFor(t, 300*time.Millisecond), "test")
 	for way, patient := range clients(t, open(t), "test") {
 		for want, all := range statements {
 			c := patient
-			if want == "was stopped" {
+			if want == hostile.Endless {
 				c = hasty[way]
 			}
 			for _, sql := range all {

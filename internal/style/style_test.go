@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
 	"internal/bpftest":  {},
+	"internal/hostile":  {},
 	"internal/style":    {},
 	"cmd/ingero":        {"internal/cli"},
 	"test/workload":     {},

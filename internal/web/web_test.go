@@ -21,15 +21,13 @@ import (
 
 	"ingero/internal/check"
 	"ingero/internal/event"
+	"ingero/internal/hostile"
 	"ingero/internal/query"
 	"ingero/internal/stats"
 	"ingero/internal/store"
 )
 
 var base = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// hostile is what a stranger may call a process.
-const hostile = "</script>\x1b[2J"
 
 // open serves a small database, which the writer goes on with.
 func open(t *testing.T) (*httptest.Server, *store.Writer, *query.Asked) {
@@ -44,11 +42,11 @@ func open(t *testing.T) (*httptest.Server, *store.Writer, *query.Asked) {
 			t.Error(err)
 		}
 	})
-	w.Process(store.ProcessRow{Process: event.Process{PID: 7, Start: base.UnixNano(), Comm: hostile, Rank: event.NoRank}})
+	w.Process(store.ProcessRow{Process: event.Process{PID: 7, Start: base.UnixNano(), Comm: hostile.Name, Rank: event.NoRank}})
 	for s := range int64(10) {
 		second(w, s)
 	}
-	w.Chain(store.Chain{ID: "n:x", Kind: "cpu_contention", Severity: "HIGH", PID: 7, Started: base.UnixNano(), Summary: hostile, RootCause: hostile})
+	w.Chain(store.Chain{ID: "n:x", Kind: "cpu_contention", Severity: "HIGH", PID: 7, Started: base.UnixNano(), Summary: hostile.Name, RootCause: hostile.Name})
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +65,14 @@ func second(w *store.Writer, s int64) {
 	at := base.UnixNano() + s*1e9
 	launch, graph := event.MakeOp(event.CUDA, 3), event.MakeOp(event.Graph, 4)
 	for _, op := range []event.Op{launch, graph} {
-		w.Append([]event.Event{{Start: at, Dur: 5e6, PID: 7, TID: 7, Op: op, Handle: 0xa, Comm: hostile, Rank: event.NoRank, Runnable: 1e6, Blocked: 1e6}})
+		w.Append([]event.Event{{Start: at, Dur: 5e6, PID: 7, TID: 7, Op: op, Handle: 0xa, Comm: hostile.Name, Rank: event.NoRank, Runnable: 1e6, Blocked: 1e6}})
 		h := new(stats.Histogram)
 		h.Add(5e6)
 		w.Stats(at/1e9, []stats.Calls{{PID: 7, Start: base.UnixNano(), Op: op, Hist: h, Recorded: 1}})
 	}
-	l := stats.Ledger{PID: 7, TID: 7, Start: base.UnixNano(), Comm: hostile, Place: launch}
+	l := stats.Ledger{PID: 7, TID: 7, Start: base.UnixNano(), Comm: hostile.Name, Place: launch}
 	l.NS[event.Running], l.NS[event.Runnable] = 400e6, 600e6
-	w.Books(at/1e9, []stats.Ledger{l}, []stats.Pair{{PID: 7, State: event.Runnable, OtherPID: 9, OtherComm: hostile, NS: 600e6, Count: 1}})
+	w.Books(at/1e9, []stats.Ledger{l}, []stats.Pair{{PID: 7, State: event.Runnable, OtherPID: 9, OtherComm: hostile.Name, NS: 600e6, Count: 1}})
 	w.Drained(at/1e9, 1e9)
 	w.Snapshot(event.Snapshot{Time: at, CPU: 50, PSICPU: -1, PSIMem: -1, PSIIO: -1, Cores: []float64{50}})
 	w.GPU(event.GPUSample{Time: at, Util: 50, MemUsed: -1})
@@ -179,27 +177,7 @@ func decode(t *testing.T, b []byte) (v any) {
 // What is wrong is refused in words, and the service goes on.
 func TestAttacks(t *testing.T) {
 	s, _, _ := open(t)
-	statements := map[string][]string{
-		"only reading": {
-			"DELETE FROM sessions", "insert into sessions select * from sessions", "/* SELECT */ DROP TABLE processes", "WITH x AS (SELECT 1) UPDATE sessions SET node = 'x'",
-			"ATTACH '/etc/passwd' AS x", "aTTach database ':memory:' as y", "VACUUM INTO '/tmp/ingero-stolen.db'",
-			"PRAGMA journal_mode = DELETE", "PRAGMA writable_schema = 1", "REINDEX", "BEGIN EXCLUSIVE",
-		},
-		"": { // in other words: not authorized, no such function
-			"SELECT load_extension('/tmp/x.so')", "SELECT LOAD_EXTENSION('x', 'y')", `SELECT "load_extension"('x')`,
-			"SELECT readfile('/etc/passwd')", "SELECT writefile('/tmp/x', 'y')", "SELECT * FROM fsdir('/')",
-		},
-		"was stopped": {
-			"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c",
-			"WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT 1 FROM c) SELECT max(x) FROM c",
-			"SELECT count(*) FROM sqlite_schema a, sqlite_schema b, sqlite_schema c, sqlite_schema d, sqlite_schema e, sqlite_schema f, sqlite_schema g, sqlite_schema h",
-		},
-		"more than one": {"SELECT 1; DELETE FROM sessions", "SELECT 1;;SELECT 2", "SELECT ';'; -- \nSELECT 2"},
-		"grew beyond": {
-			"SELECT zeroblob(1000000000)", "SELECT printf('%.*c', 1000000000, 'x')", "SELECT replace(hex(zeroblob(500000)), '0', 'xxxxxxxxxxxxxxxx')",
-		},
-	}
-	for want, all := range statements {
+	for want, all := range hostile.SQL {
 		for _, text := range all {
 			body, err := json.Marshal(map[string]string{"sql": text})
 			if err != nil {
@@ -212,11 +190,7 @@ func TestAttacks(t *testing.T) {
 			alive(t, s)
 		}
 	}
-	for _, text := range []string{ // a gigabyte in many rows: what comes is cut
-		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT printf('%.*c', 900000, 'x') FROM c",
-		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT hex(zeroblob(400000)) FROM c",
-		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x, printf('%.*c', 9000, 'x') FROM c",
-	} {
+	for _, text := range hostile.Huge {
 		body, _ := json.Marshal(map[string]any{"sql": text, "limit": 1 << 30})
 		status, got := get(t, request(t, "POST", s.URL+API+"query", string(body)))
 		if status != 200 || len(got) > 10<<20 || !strings.Contains(string(got), `"truncated"`) {
