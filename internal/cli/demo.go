@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"ingero/internal/demo"
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/test/workload"
@@ -19,19 +21,48 @@ import (
 func demoCommand(env *Env) *cobra.Command {
 	var live bool
 	var o traceOptions
+	var replay replayOptions
+	var noGPU bool
+	var names []string
+	for _, s := range demo.Scenarios {
+		names = append(names, fmt.Sprintf("  %-18s %s", strings.Join(append([]string{s.Name}, s.Aliases...), ", "), s.Title))
+	}
 	cmd := &cobra.Command{
-		Use:   "demo --live",
-		Short: "See it work without a GPU: trace a simulated CUDA job for real",
-		Long: `See it work without a GPU: trace a simulated CUDA job for real.
+		Use:   "demo [scenario ...]",
+		Short: "See it work without a GPU: scenarios, or a simulated CUDA job traced for real",
+		Long: `See what it says of six scenarios, each what a job did second by second, told by
+the same rules as always. Neither root nor a GPU is needed.
+
+` + strings.Join(names, "\n") + `
 
 --live starts a small training-like job on a simulated CUDA library that is
 part of this program, sets real probes on it and shows what they see. It needs
-root, like 'ingero trace', and no GPU. The database is written to a temporary
-directory and removed, unless --db says where to keep it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+root, like 'ingero trace', and no GPU.
+
+Databases are written to a temporary directory and removed, unless --db says
+where to keep one.`,
+		Example: `  ingero demo
+  ingero demo incident
+  sudo ingero demo --live`,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if !live {
-				return usagef("say what to show: 'ingero demo --live' (as root)")
+				for _, name := range []string{"verbose", "plain", "debug"} {
+					if cmd.Flags().Changed(name) {
+						return usagef("--%s goes with --live only", name)
+					}
+				}
+				replay.duration, replay.db, replay.json = o.duration, o.db, o.json
+				return runReplay(cmd.Context(), env, replay, args)
+			}
+			switch {
+			case len(args) > 0:
+				return usagef("--live has one scenario only: leave out %q", args[0])
+			case noGPU:
+				return usagef("--live and --no-gpu exclude each other; neither needs a GPU")
+			case cmd.Flags().Changed("speed"):
+				return usagef("--speed does not go with --live")
+			case o.duration == "":
+				o.duration = "10s"
 			}
 			o.stack, o.samples = true, true
 			return runLiveDemo(cmd.Context(), env, o)
@@ -39,9 +70,11 @@ directory and removed, unless --db says where to keep it.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&live, "live", false, "run the simulated job and trace it")
-	f.StringVar(&o.duration, "duration", "10s", "how long")
+	f.BoolVar(&noGPU, "no-gpu", false, "scenarios from text (this is the default)")
+	f.Float64Var(&replay.speed, "speed", 5, "seconds of a scenario to show in one; 0: all at once")
+	f.StringVar(&o.duration, "duration", "", "stop after this time (--live: 10s)")
 	f.StringVarP(&o.db, "db", "d", "", "keep the recording here")
-	f.BoolVar(&o.json, "json", false, "print one JSON object for each recorded call")
+	f.BoolVar(&o.json, "json", false, "print one JSON object for each scenario; with --live for each recorded call")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
 	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
 	"internal/scenario": {"internal/event", "internal/stats"},
-	"internal/demo":     {"internal/event", "test/workload"},
+	"internal/demo":     {"internal/scenario"},
 	"internal/serve":    {},
 	"internal/tsc":      {},
 	"internal/accuracy": {},

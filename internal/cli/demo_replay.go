@@ -1,0 +1,315 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ingero/internal/demo"
+	"ingero/internal/event"
+	"ingero/internal/query"
+	"ingero/internal/rule"
+	"ingero/internal/scenario"
+	"ingero/internal/stats"
+	"ingero/internal/store"
+	"ingero/internal/sysinfo"
+)
+
+// replayOptions is the command line of demo without real probes.
+type replayOptions struct {
+	speed    float64 // seconds of the scenario in one of ours; 0: at once
+	duration string  // stop after this time
+	db       string
+	json     bool
+}
+
+// chooseScenarios finds those that were named, all if none was.
+func chooseScenarios(names []string) ([]demo.Scenario, error) {
+	if len(names) == 0 {
+		return demo.Scenarios, nil
+	}
+	var chosen []demo.Scenario
+	for _, name := range names {
+		s, ok := demo.Find(name)
+		if !ok {
+			var all []string
+			for _, s := range demo.Scenarios {
+				all = append(all, s.Name)
+			}
+			return nil, usagef("no scenario %q; there are %s", name, strings.Join(all, ", "))
+		}
+		chosen = append(chosen, s)
+	}
+	return chosen, nil
+}
+
+// runReplay shows scenarios one after another.
+func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) error {
+	chosen, err := chooseScenarios(names)
+	if err != nil {
+		return err
+	}
+	if !(o.speed >= 0) {
+		return usagef("--speed %v: give a number from 0 on", o.speed)
+	}
+	if o.db != "" && len(chosen) > 1 {
+		return usagef("--db keeps one scenario: name it")
+	}
+	d, err := optionalDuration("--duration", o.duration)
+	if err != nil {
+		return err
+	}
+	if d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	if !o.json {
+		fmt.Fprintf(env.Stdout, "\n  GPU: %s\n  These are scenarios from text, with no probe and no GPU; what is said of them comes from the same rules as always.\n", gpuName(ctx))
+	}
+	for _, s := range chosen {
+		if err := replayScenario(ctx, env, o, s); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // the time is up, or Ctrl+C: what was shown is explained
+		}
+	}
+	return nil
+}
+
+func gpuName(ctx context.Context) string {
+	m := sysinfo.Describe(ctx)
+	if len(m.GPUs) == 0 {
+		return "none found on this machine"
+	}
+	return fmt.Sprintf("%s, driver %s", m.GPUs[0].Model, m.Driver.Version)
+}
+
+// replay is a scenario on its way into a database.
+type replay struct {
+	env  *Env
+	o    replayOptions
+	s    *scenario.Scenario
+	w    *store.Writer
+	r    *store.Reader
+	base int64 // unix s of the scenario's second 0
+	now  int64 // unix ns
+	told map[string]bool
+}
+
+func replayScenario(ctx context.Context, env *Env, o replayOptions, d demo.Scenario) (err error) {
+	s, err := d.Read()
+	if err != nil {
+		return err
+	}
+	path := o.db
+	if path == "" {
+		dir, err := os.MkdirTemp("", "ingero-demo-")
+		if err != nil {
+			return fmt.Errorf("play the demo: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		path = filepath.Join(dir, d.Name+".db")
+	}
+	p := &replay{env: env, o: o, s: s, base: time.Now().Unix() - s.To, told: map[string]bool{}}
+	p.now = p.base * 1e9
+	p.w, err = store.Create(path, store.Options{
+		Node: "demo", Now: func() time.Time { return time.Unix(0, p.now) },
+		Session: store.Session{Version: versionText(), Flags: "demo " + d.Name, Rank: event.NoRank},
+	})
+	if err != nil {
+		return err
+	}
+	if p.r, err = store.Open(path); err != nil {
+		return errors.Join(err, p.w.Close())
+	}
+	if !o.json {
+		fmt.Fprintf(env.Stdout, "\n  %s: %s\n\n", d.Name, d.Title)
+	}
+	err = errors.Join(p.play(ctx), p.w.Close())
+	if err != nil {
+		return err
+	}
+	return p.explain(d)
+}
+
+// play writes and shows second by second.
+func (p *replay) play(ctx context.Context) error {
+	p.describe()
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	any := false // there is something to explain
+	for at := int64(0); at < p.s.To && (ctx.Err() == nil || !any); at++ {
+		p.now = (p.base + at + 1) * 1e9
+		shown := p.second(at)
+		if err := p.w.Flush(); err != nil {
+			return err
+		}
+		if !shown {
+			continue // nothing happened yet
+		}
+		any = true
+		if !p.o.json {
+			fmt.Fprintln(p.env.Stdout, p.line(at))
+			if err := p.news(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+		if p.o.speed > 0 {
+			tick.Reset(time.Duration(float64(time.Second) / p.o.speed))
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil
+}
+
+// describe stores what does not change: processes and stacks.
+func (p *replay) describe() {
+	for i := range p.s.Processes {
+		q := &p.s.Processes[i]
+		if len(q.Seconds) == 0 {
+			continue
+		}
+		if q.Start == 0 {
+			q.Start = -3600e9 // there for an hour
+		}
+		q.Start += p.base * 1e9
+		p.w.Process(store.ProcessRow{Process: q.Process})
+	}
+	for _, s := range p.s.Stacks {
+		p.w.Stack(s)
+	}
+}
+
+// second stores one second; false: nothing happened in it.
+func (p *replay) second(at int64) bool {
+	any := false
+	for i := range p.s.Processes {
+		q := &p.s.Processes[i]
+		for k := range q.Seconds {
+			s := &q.Seconds[k]
+			if s.At != at {
+				continue
+			}
+			any = true
+			for j := range s.Calls {
+				s.Calls[j].Start = q.Start
+			}
+			for j := range s.Ledger {
+				s.Ledger[j].Start = q.Start
+				s.Ledger[j].Comm = q.Comm
+			}
+			p.w.Stats(p.base+at, s.Calls)
+			p.w.Books(p.base+at, s.Ledger, s.Pairs)
+		}
+	}
+	if any {
+		p.w.Drained(p.base+at, 1e9)
+	}
+	for _, e := range p.s.Events {
+		if e.Start/1e9 == at {
+			e.Start += p.base * 1e9
+			p.w.Append([]event.Event{e})
+		}
+	}
+	for _, s := range p.s.Snapshots {
+		if s.Time/1e9 == at {
+			s.Time += p.base * 1e9
+			p.w.Snapshot(s)
+		}
+	}
+	for _, g := range p.s.GPU {
+		if g.Time/1e9 == at {
+			g.Time += p.base * 1e9
+			p.w.GPU(g)
+		}
+	}
+	return any
+}
+
+// line shows one second: how busy the machine was, and the job's calls.
+func (p *replay) line(at int64) string {
+	col := p.paint()
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %s", time.Unix(p.base+at, 0).Local().Format("15:04:05"))
+	for _, s := range p.s.Snapshots {
+		if s.Time/1e9 == at {
+			fmt.Fprintf(&b, "  CPU %s %3.0f%%  Mem %s %3.0f%%  Load %4.1f  Swap %4d MB", bar(s.CPU, col), s.CPU, bar(s.Mem, col), s.Mem, s.Load, s.Swap)
+		}
+	}
+	for i := range p.s.Processes {
+		for k := range p.s.Processes[i].Seconds {
+			if s := &p.s.Processes[i].Seconds[k]; s.At == at {
+				b.WriteString("  " + p.s.Processes[i].Comm + " " + did(s))
+			}
+		}
+	}
+	return b.String()
+}
+
+// did is what a process did in a second: its launches, and its slowest call.
+func did(s *stats.Second) string {
+	var launches, most uint64
+	slowest := ""
+	for i := range s.Calls {
+		c := &s.Calls[i]
+		if c.Op.Class() == event.Launch {
+			launches += c.Hist.Count() - c.Nested
+		}
+		if c.Op.IsCall() && c.Hist.Max() > most {
+			most, slowest = c.Hist.Max(), c.Op.String()
+		}
+	}
+	return fmt.Sprintf("%s launches, %s %s", thousands(launches), slowest, shortTime(most))
+}
+
+// news tells findings as they are made.
+func (p *replay) news(ctx context.Context) error {
+	e, err := p.look(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range e.Chains {
+		c := &e.Chains[i]
+		if key := c.Severity + c.Cause.Kind + fmt.Sprint(c.PID, c.Started); !p.told[key] && c.Severity != string(rule.Low) {
+			p.told[key] = true
+			fmt.Fprintf(p.env.Stdout, "  ⚠ %s %s: %s\n", c.Severity, c.Cause.Kind, printable(c.Cause.Summary))
+		}
+	}
+	return nil
+}
+
+func (p *replay) look(ctx context.Context) (*query.Explanation, error) {
+	return query.Explain(ctx, p.r, query.ExplainParams{Filter: store.Filter{From: p.base * 1e9, To: p.now}})
+}
+
+func (p *replay) explain(d demo.Scenario) error {
+	e, err := p.look(context.Background()) // also when the time was up
+	if err != nil {
+		return err
+	}
+	if p.o.json {
+		return printJSON(p.env.Stdout, struct {
+			Scenario    string             `json:"scenario"`
+			Title       string             `json:"title"`
+			Explanation *query.Explanation `json:"explanation"`
+		}{d.Name, d.Title, e})
+	}
+	fmt.Fprintln(p.env.Stdout)
+	return showExplanation(p.env, p.r, e, d.Name, explainOptions{})
+}
+
+func (p *replay) paint() paint {
+	if isTerminal(p.env.Stdout) && colours(p.env) {
+		return sgr
+	}
+	return plain
+}
