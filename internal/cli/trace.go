@@ -54,6 +54,7 @@ type traceOptions struct {
 	screen     bool
 	scratch    bool
 	atEnd      func(pipeline.View)
+	atStart    func(pid int) // of the command, when it is about to run
 }
 
 func traceCommand(env *Env) *cobra.Command {

@@ -138,9 +138,13 @@ func (t *tracer) known() []int {
 
 // resume lets the command run, now that everybody is listening.
 func (t *tracer) resume() {
-	if t.command != nil {
-		t.command.resume()
+	if t.command == nil {
+		return
 	}
+	if t.plan.atStart != nil {
+		t.plan.atStart(t.command.cmd.Process.Pid)
+	}
+	t.command.resume()
 }
 
 // run carries events until it is time to stop, and prints what is wanted. It

@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ingero/internal/event"
+	"ingero/internal/pipeline"
+	"ingero/internal/query"
+	"ingero/internal/store"
+	"ingero/test/workload"
+)
+
+// liveScenario is a real cause for a real job on the simulated device.
+type liveScenario struct {
+	args   string // of the job
+	change string // what the job's control file says while it lasts
+	normal string // and before and after
+	rivals string // names of busy processes on the job's CPU
+	second string // arguments of a second job on the same device
+}
+
+// job is a step of training: a few ms of work on the host, 20 launches of
+// 0.1 ms, a wait for the device.
+const job = "--launches 20 --kernel-ns 100000 --work-us 2000 "
+
+var liveScenarios = map[string]liveScenario{
+	"incident":          {args: job, rivals: "logrotate"},
+	"cold-start":        {args: job + "--cold-start-ms 1500"},
+	"memcpy-bottleneck": {args: job + "--copy-bytes 8388608", change: "bandwidth=800000000", normal: "bandwidth=12000000000"},
+	"periodic-spike":    {args: job + "--alloc-bytes 1048576 --alloc-ns 50000", change: "allocs=40", normal: "allocs=1"},
+	"cpu-contention":    {args: job, rivals: "cc1plus"},
+	"gpu-steal":         {args: job + "--share DIR/device", second: "--launches 20 --kernel-ns 200000 --share DIR/device"},
+}
+
+// Of the time of a live demo, the cause is there in this part.
+const (
+	liveFrom = 0.35
+	liveTo   = 0.85
+)
+
+// plainJob is what is traced when no scenario is named.
+const plainJob = "--launches 40 --kernel-ns 80000 --copy-bytes 4194304 --alloc-bytes 1048576 --gap-us 500"
+
+// liveDemo is one run.
+type liveDemo struct {
+	env     *Env
+	o       traceOptions
+	s       liveScenario
+	named   bool // one of the scenarios
+	dir     string
+	lasts   time.Duration
+	truth   bytes.Buffer
+	counted map[string]uint64
+	failed  chan error // what became of the cause
+}
+
+// runLiveDemo unpacks the simulated job, starts it, traces it and, in a
+// scenario, lets something happen to it.
+func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (err error) {
+	if err := workload.Supported(); err != nil {
+		return err
+	}
+	d := &liveDemo{env: env, o: o, counted: map[string]uint64{}, failed: make(chan error, 1)}
+	if d.lasts, err = optionalDuration("--duration", o.duration); err != nil {
+		return err
+	}
+	d.s, d.named = liveScenarios[name]
+	if !d.named {
+		d.s = liveScenario{args: plainJob}
+	}
+	if d.dir, err = os.MkdirTemp("", "ingero-demo-"); err != nil {
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	if err := os.Chmod(d.dir, 0o755); err != nil { // the job runs as the user who called sudo
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
+	if err := workload.Unpack(d.dir); err != nil {
+		return fmt.Errorf("unpack the demo: %w", err)
+	}
+	if d.o.db == "" {
+		d.o.db, d.o.scratch = filepath.Join(d.dir, "demo.db"), true
+	}
+	return d.run(ctx)
+}
+
+func (d *liveDemo) run(ctx context.Context) error {
+	d.o.record, d.o.maxDB, d.o.node = true, "1g", "demo"
+	d.o.screen, d.o.commandOut = true, &d.truth
+	d.o.command = append(d.job(d.s.args), "--duration-s", fmt.Sprint(d.lasts.Seconds()))
+	d.o.duration = ""
+	d.o.atEnd = func(v pipeline.View) {
+		for _, op := range v.Ops {
+			d.counted[op.Op.Symbol()] = op.Hist.Count()
+		}
+	}
+	if d.named {
+		if err := d.control(d.s.normal); err != nil {
+			return err
+		}
+		d.o.atStart = func(pid int) {
+			go func() { d.failed <- d.happen(ctx, pid) }()
+		}
+	}
+	if err := runTrace(ctx, d.env, d.o); err != nil {
+		return err
+	}
+	if d.named {
+		select {
+		case err := <-d.failed:
+			if err != nil {
+				return err
+			}
+		case <-time.After(5 * time.Second):
+			return errors.New("the demo's cause does not end")
+		}
+	}
+	if d.o.json || d.o.verbose {
+		return nil
+	}
+	if d.s.second == "" { // the job's count is of itself only
+		if err := compare(d.env, d.truth.Bytes(), d.counted); err != nil {
+			return err
+		}
+	}
+	return d.explain()
+}
+
+// job is a command line of the simulated job.
+func (d *liveDemo) job(args string) []string {
+	line := []string{filepath.Join(d.dir, "workload"), "--steps", "0", "--control", d.controlFile()}
+	return append(line, strings.Fields(strings.ReplaceAll(args, "DIR", d.dir))...)
+}
+
+func (d *liveDemo) controlFile() string { return filepath.Join(d.dir, "control") }
+
+func (d *liveDemo) control(settings string) error {
+	// The job may look at any moment: it sees the old file or the new one.
+	next := d.controlFile() + ".new"
+	if err := os.WriteFile(next, []byte(settings+"\n"), 0o644); err != nil {
+		return fmt.Errorf("control the demo: %w", err)
+	}
+	if err := os.Rename(next, d.controlFile()); err != nil {
+		return fmt.Errorf("control the demo: %w", err)
+	}
+	return nil
+}
+
+// happen waits, lets the cause happen to the job, and ends it.
+func (d *liveDemo) happen(ctx context.Context, pid int) (err error) {
+	if d.s.rivals != "" {
+		// On one CPU with its rivals, whatever else the machine has.
+		if err := pin(pid, 0); err != nil {
+			return err
+		}
+	}
+	if !wait(ctx, time.Duration(liveFrom*float64(d.lasts))) {
+		return nil
+	}
+	if d.s.change != "" {
+		if err := d.control(d.s.change); err != nil {
+			return err
+		}
+	}
+	var started []*exec.Cmd
+	defer func() {
+		for _, c := range started {
+			err = errors.Join(err, end(c))
+		}
+	}()
+	for _, name := range strings.Fields(d.s.rivals) {
+		c, err := d.busy(name)
+		if err != nil {
+			return err
+		}
+		started = append(started, c)
+	}
+	if d.s.second != "" {
+		line := d.job(d.s.second)
+		c := exec.Command(line[0], line[1:]...)
+		if err := asInvokingUser(d.env, c); err != nil {
+			return err
+		}
+		if err := c.Start(); err != nil {
+			return fmt.Errorf("start the second job: %w", err)
+		}
+		started = append(started, c)
+	}
+	if wait(ctx, time.Duration((liveTo-liveFrom)*float64(d.lasts))) && d.s.change != "" {
+		return d.control(d.s.normal)
+	}
+	return nil
+}
+
+// busy starts a process of that name, which uses the job's CPU all the time.
+func (d *liveDemo) busy(name string) (*exec.Cmd, error) {
+	path := filepath.Join(d.dir, name)
+	if err := os.Symlink("/bin/sh", path); err != nil {
+		return nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	c := exec.Command(path, "-c", "while :; do :; done")
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := asInvokingUser(d.env, c); err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	if err := pin(c.Process.Pid, 0); err != nil {
+		return nil, errors.Join(err, end(c))
+	}
+	return c, nil
+}
+
+// pin keeps a process on the nth CPU that it may use.
+func pin(pid, n int) error {
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(pid, &all); err != nil {
+		return fmt.Errorf("ask for the CPUs of PID %d: %w", pid, err)
+	}
+	for cpu := range 1024 {
+		if !all.IsSet(cpu) {
+			continue
+		}
+		if n == 0 {
+			one.Set(cpu)
+			break
+		}
+		n--
+	}
+	if err := unix.SchedSetaffinity(pid, &one); err != nil {
+		return fmt.Errorf("keep PID %d on one CPU: %w", pid, err)
+	}
+	return nil
+}
+
+// end ends a process that we started.
+func end(c *exec.Cmd) error {
+	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("end %s: %w", c.Path, err)
+	}
+	c.Wait() // it was killed, which is no news
+	return nil
+}
+
+// wait returns false if ctx ended before the time was over.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// explain says what explain would.
+func (d *liveDemo) explain() error {
+	r, err := store.Open(d.o.db)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background() // also after Ctrl+C
+	from, to, why, err := query.DefaultWindow(ctx, r, time.Now(), 5*time.Minute)
+	if err != nil {
+		return err
+	}
+	e, err := query.Explain(ctx, r, query.ExplainParams{Filter: store.Filter{From: from, To: to}})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(d.env.Stdout)
+	return showExplanation(d.env, r, e, why, explainOptions{})
+}
+
+// compare holds what was traced against what the job itself counted.
+func compare(env *Env, report []byte, counted map[string]uint64) error {
+	var truth workload.Truth
+	if err := json.Unmarshal(report, &truth); err != nil {
+		return fmt.Errorf("read the job's own count: %w", err)
+	}
+	var calls, functions uint64
+	for _, c := range event.Calls {
+		symbol := c.ID.Symbol()
+		if truth.Calls[symbol] != counted[symbol] {
+			return fmt.Errorf("the job made %d calls of %s, %d were traced", truth.Calls[symbol], symbol, counted[symbol])
+		}
+		if n := counted[symbol]; n > 0 {
+			calls, functions = calls+n, functions+1
+		}
+	}
+	_, err := fmt.Fprintf(env.Stdout, "  The job counted its own calls: %s of %d functions, the same as traced.\n", thousands(calls), functions)
+	return err
+}
