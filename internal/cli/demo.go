@@ -69,7 +69,8 @@ where to keep one.`,
 				o.duration = "20s"
 			}
 			o.stack, o.samples = true, true
-			return runLiveDemo(cmd.Context(), env, o, name)
+			_, err := runLiveDemo(cmd.Context(), env, o, name)
+			return err
 		},
 	}
 	f := cmd.Flags()

@@ -28,7 +28,7 @@ type liveScenario struct {
 	change string // what the job's control file says while it lasts
 	normal string // and before and after
 	rivals string // names of busy processes on the job's CPU
-	second string // arguments of a second job on the same device
+	second string // arguments of a second job on the same device, which obeys change
 }
 
 // job is a step of training: a few ms of work on the host, 20 launches of
@@ -41,7 +41,10 @@ var liveScenarios = map[string]liveScenario{
 	"memcpy-bottleneck": {args: job + "--copy-bytes 8388608", change: "bandwidth=800000000", normal: "bandwidth=12000000000"},
 	"periodic-spike":    {args: job + "--alloc-bytes 1048576 --alloc-ns 50000", change: "allocs=40", normal: "allocs=1"},
 	"cpu-contention":    {args: job, rivals: "cc1plus"},
-	"gpu-steal":         {args: job + "--share DIR/device", second: "--launches 20 --kernel-ns 200000 --share DIR/device"},
+	"gpu-steal": {
+		args: job + "--share DIR/device", second: "--launches 1 --gap-us 20000 --kernel-ns 200000 --share DIR/device",
+		change: "launches=20\ngap_us=0", normal: "launches=1\ngap_us=20000",
+	},
 }
 
 // Of the time of a live demo, the cause is there in this part.
@@ -67,28 +70,29 @@ type liveDemo struct {
 }
 
 // runLiveDemo unpacks the simulated job, starts it, traces it and, in a
-// scenario, lets something happen to it.
-func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (err error) {
+// scenario, lets something happen to it. It returns what the job itself counted,
+// held against the trace.
+func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (counted string, err error) {
 	if err := workload.Supported(); err != nil {
-		return err
+		return "", err
 	}
 	d := &liveDemo{env: env, o: o, counted: map[string]uint64{}, failed: make(chan error, 1)}
 	if d.lasts, err = optionalDuration("--duration", o.duration); err != nil {
-		return err
+		return "", err
 	}
 	d.s, d.named = liveScenarios[name]
 	if !d.named {
 		d.s = liveScenario{args: plainJob}
 	}
 	if d.dir, err = os.MkdirTemp("", "ingero-demo-"); err != nil {
-		return fmt.Errorf("unpack the demo: %w", err)
+		return "", fmt.Errorf("unpack the demo: %w", err)
 	}
 	if err := os.Chmod(d.dir, 0o755); err != nil { // the job runs as the user who called sudo
-		return fmt.Errorf("unpack the demo: %w", err)
+		return "", fmt.Errorf("unpack the demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
 	if err := workload.Unpack(d.dir); err != nil {
-		return fmt.Errorf("unpack the demo: %w", err)
+		return "", fmt.Errorf("unpack the demo: %w", err)
 	}
 	if d.o.db == "" {
 		d.o.db, d.o.scratch = filepath.Join(d.dir, "demo.db"), true
@@ -96,10 +100,12 @@ func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (er
 	return d.run(ctx)
 }
 
-func (d *liveDemo) run(ctx context.Context) error {
+func (d *liveDemo) run(ctx context.Context) (counted string, err error) {
 	d.o.record, d.o.maxDB, d.o.node = true, "1g", "demo"
 	d.o.screen, d.o.commandOut = true, &d.truth
-	d.o.command = append(d.job(d.s.args), "--duration-s", fmt.Sprint(d.lasts.Seconds()))
+	if d.o.command, err = d.command(); err != nil {
+		return "", err
+	}
 	d.o.duration = ""
 	d.o.atEnd = func(v pipeline.View) {
 		for _, op := range v.Ops {
@@ -108,40 +114,52 @@ func (d *liveDemo) run(ctx context.Context) error {
 	}
 	if d.named {
 		if err := d.control(d.s.normal); err != nil {
-			return err
+			return "", err
 		}
+		happening, stop := context.WithCancel(ctx)
+		started := false
 		d.o.atStart = func(pid int) {
-			go func() { d.failed <- d.happen(ctx, pid) }()
+			started = true
+			go func() { d.failed <- d.happen(happening, pid) }()
 		}
+		defer func() { // however the trace ends
+			stop()
+			if started {
+				err = errors.Join(err, <-d.failed)
+			}
+		}()
 	}
 	if err := runTrace(ctx, d.env, d.o); err != nil {
-		return err
-	}
-	if d.named {
-		select {
-		case err := <-d.failed:
-			if err != nil {
-				return err
-			}
-		case <-time.After(5 * time.Second):
-			return errors.New("the demo's cause does not end")
-		}
+		return "", err
 	}
 	if d.o.json || d.o.verbose {
-		return nil
+		return "", nil
 	}
 	if d.s.second == "" { // the job's count is of itself only
-		if err := compare(d.env, d.truth.Bytes(), d.counted); err != nil {
-			return err
+		if counted, err = compare(d.truth.Bytes(), d.counted); err != nil {
+			return "", err
 		}
+		fmt.Fprintf(d.env.Stdout, "  %s\n", counted)
 	}
-	return d.explain()
+	return counted, d.explain()
 }
 
-// job is a command line of the simulated job.
-func (d *liveDemo) job(args string) []string {
-	line := []string{filepath.Join(d.dir, "workload"), "--steps", "0", "--control", d.controlFile()}
-	return append(line, strings.Fields(strings.ReplaceAll(args, "DIR", d.dir))...)
+// command is the job, or two of them under a shell.
+func (d *liveDemo) command() ([]string, error) {
+	line := func(args string) []string {
+		all := []string{filepath.Join(d.dir, "workload"), "--steps", "0", "--duration-s", fmt.Sprint(d.lasts.Seconds())}
+		return append(all, strings.Fields(strings.ReplaceAll(args, "DIR", d.dir))...)
+	}
+	obeys := "--control " + d.controlFile()
+	if d.s.second == "" {
+		return line(d.s.args + " " + obeys), nil
+	}
+	second := filepath.Join(d.dir, "embedding-svc")
+	if err := os.Symlink("workload", second); err != nil {
+		return nil, fmt.Errorf("make %s: %w", second, err)
+	}
+	both := append([]string{"/bin/sh", "-c", `second=$1; shift; "$@" & "$second" ` + strings.Join(line(d.s.second + " " + obeys)[1:], " ") + "; wait", "sh", second}, line(d.s.args)...)
+	return both, nil
 }
 
 func (d *liveDemo) controlFile() string { return filepath.Join(d.dir, "control") }
@@ -184,17 +202,6 @@ func (d *liveDemo) happen(ctx context.Context, pid int) (err error) {
 		c, err := d.busy(name)
 		if err != nil {
 			return err
-		}
-		started = append(started, c)
-	}
-	if d.s.second != "" {
-		line := d.job(d.s.second)
-		c := exec.Command(line[0], line[1:]...)
-		if err := asInvokingUser(d.env, c); err != nil {
-			return err
-		}
-		if err := c.Start(); err != nil {
-			return fmt.Errorf("start the second job: %w", err)
 		}
 		started = append(started, c)
 	}
@@ -281,25 +288,24 @@ func (d *liveDemo) explain() error {
 		return err
 	}
 	fmt.Fprintln(d.env.Stdout)
-	return showExplanation(d.env, r, e, why, explainOptions{})
+	return showExplanation(d.env, r.Path(), e, why, explainOptions{})
 }
 
 // compare holds what was traced against what the job itself counted.
-func compare(env *Env, report []byte, counted map[string]uint64) error {
+func compare(report []byte, counted map[string]uint64) (string, error) {
 	var truth workload.Truth
 	if err := json.Unmarshal(report, &truth); err != nil {
-		return fmt.Errorf("read the job's own count: %w", err)
+		return "", fmt.Errorf("read the job's own count: %w", err)
 	}
 	var calls, functions uint64
 	for _, c := range event.Calls {
 		symbol := c.ID.Symbol()
 		if truth.Calls[symbol] != counted[symbol] {
-			return fmt.Errorf("the job made %d calls of %s, %d were traced", truth.Calls[symbol], symbol, counted[symbol])
+			return "", fmt.Errorf("the job made %d calls of %s, %d were traced", truth.Calls[symbol], symbol, counted[symbol])
 		}
 		if n := counted[symbol]; n > 0 {
 			calls, functions = calls+n, functions+1
 		}
 	}
-	_, err := fmt.Fprintf(env.Stdout, "  The job counted its own calls: %s of %d functions, the same as traced.\n", thousands(calls), functions)
-	return err
+	return fmt.Sprintf("The job counted its own calls: %s of %d functions, the same as traced.", thousands(calls), functions), nil
 }

@@ -25,6 +25,15 @@ type replayOptions struct {
 	duration string  // stop after this time
 	db       string
 	json     bool
+	quiet    bool // print nothing
+}
+
+func scenarioNames() []string {
+	var all []string
+	for _, s := range demo.Scenarios {
+		all = append(all, s.Name)
+	}
+	return all
 }
 
 // chooseScenarios finds those that were named, all if none was.
@@ -36,11 +45,7 @@ func chooseScenarios(names []string) ([]demo.Scenario, error) {
 	for _, name := range names {
 		s, ok := demo.Find(name)
 		if !ok {
-			var all []string
-			for _, s := range demo.Scenarios {
-				all = append(all, s.Name)
-			}
-			return nil, usagef("no scenario %q; there are %s", name, strings.Join(all, ", "))
+			return nil, usagef("no scenario %q; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
 		chosen = append(chosen, s)
 	}
@@ -72,7 +77,11 @@ func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) e
 		fmt.Fprintf(env.Stdout, "\n  GPU: %s\n  These are scenarios from text, with no probe and no GPU; what is said of them comes from the same rules as always.\n", gpuName(ctx))
 	}
 	for _, s := range chosen {
-		if err := replayScenario(ctx, env, o, s); err != nil {
+		e, err := playScenario(ctx, env, s, o)
+		if err != nil {
+			return err
+		}
+		if err := showScenario(env, s, o, e); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -102,16 +111,18 @@ type replay struct {
 	told map[string]bool
 }
 
-func replayScenario(ctx context.Context, env *Env, o replayOptions, d demo.Scenario) (err error) {
+// playScenario writes a scenario to a database, shows it as it goes, and
+// explains it.
+func playScenario(ctx context.Context, env *Env, d demo.Scenario, o replayOptions) (e *query.Explanation, err error) {
 	s, err := d.Read()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path := o.db
 	if path == "" {
 		dir, err := os.MkdirTemp("", "ingero-demo-")
 		if err != nil {
-			return fmt.Errorf("play the demo: %w", err)
+			return nil, fmt.Errorf("play the demo: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		path = filepath.Join(dir, d.Name+".db")
@@ -123,20 +134,21 @@ func replayScenario(ctx context.Context, env *Env, o replayOptions, d demo.Scena
 		Session: store.Session{Version: versionText(), Flags: "demo " + d.Name, Rank: event.NoRank},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.r, err = store.Open(path); err != nil {
-		return errors.Join(err, p.w.Close())
+		return nil, errors.Join(err, p.w.Close())
 	}
-	if !o.json {
+	if p.shows() {
 		fmt.Fprintf(env.Stdout, "\n  %s: %s\n\n", d.Name, d.Title)
 	}
-	err = errors.Join(p.play(ctx), p.w.Close())
-	if err != nil {
-		return err
+	if err := errors.Join(p.play(ctx), p.w.Close()); err != nil {
+		return nil, err
 	}
-	return p.explain(d)
+	return p.look(context.WithoutCancel(ctx)) // also when the time was up
 }
+
+func (p *replay) shows() bool { return !p.o.json && !p.o.quiet }
 
 // play writes and shows second by second.
 func (p *replay) play(ctx context.Context) error {
@@ -154,7 +166,7 @@ func (p *replay) play(ctx context.Context) error {
 			continue // nothing happened yet
 		}
 		any = true
-		if !p.o.json {
+		if p.shows() {
 			fmt.Fprintln(p.env.Stdout, p.line(at))
 			if err := p.news(ctx); err != nil && ctx.Err() == nil {
 				return err
@@ -291,20 +303,21 @@ func (p *replay) look(ctx context.Context) (*query.Explanation, error) {
 	return query.Explain(ctx, p.r, query.ExplainParams{Filter: store.Filter{From: p.base * 1e9, To: p.now}})
 }
 
-func (p *replay) explain(d demo.Scenario) error {
-	e, err := p.look(context.Background()) // also when the time was up
-	if err != nil {
-		return err
-	}
-	if p.o.json {
-		return printJSON(p.env.Stdout, struct {
+// showScenario prints what was said of it.
+func showScenario(env *Env, d demo.Scenario, o replayOptions, e *query.Explanation) error {
+	if o.json {
+		return printJSON(env.Stdout, struct {
 			Scenario    string             `json:"scenario"`
 			Title       string             `json:"title"`
 			Explanation *query.Explanation `json:"explanation"`
 		}{d.Name, d.Title, e})
 	}
-	fmt.Fprintln(p.env.Stdout)
-	return showExplanation(p.env, p.r, e, d.Name, explainOptions{})
+	fmt.Fprintln(env.Stdout)
+	name := d.Name
+	if o.db != "" {
+		name = o.db
+	}
+	return showExplanation(env, name, e, "", explainOptions{})
 }
 
 func (p *replay) paint() paint {

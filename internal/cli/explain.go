@@ -93,7 +93,7 @@ func runExplain(ctx context.Context, env *Env, o explainOptions) error {
 		}
 		e.Notes = append(e.Notes, hint)
 	}
-	return showExplanation(env, r, e, why, o)
+	return showExplanation(env, r.Path(), e, why, o)
 }
 
 func explanation(ctx context.Context, r *store.Reader, f store.Filter, o explainOptions) (*query.Explanation, error) {

@@ -8,18 +8,17 @@ import (
 
 	"ingero/internal/query"
 	"ingero/internal/rule"
-	"ingero/internal/store"
 )
 
-// showExplanation prints the report for people.
-func showExplanation(env *Env, r *store.Reader, e *query.Explanation, why string, o explainOptions) error {
+// showExplanation prints the report for people; path is where it is from.
+func showExplanation(env *Env, path string, e *query.Explanation, why string, o explainOptions) error {
 	col := paint(plain)
 	if isTerminal(env.Stdout) && colours(env) {
 		col = sgr
 	}
 	var b strings.Builder
 	length := time.Duration(e.Window.Seconds * 1e9).Round(time.Second)
-	fmt.Fprintf(&b, "%s, %s to %s (%s)", r.Path(), localTime(e.Window.From), localTime(e.Window.To), length)
+	fmt.Fprintf(&b, "%s, %s to %s (%s)", path, localTime(e.Window.From), localTime(e.Window.To), length)
 	if why != "" {
 		fmt.Fprintf(&b, ": %s", why)
 	}

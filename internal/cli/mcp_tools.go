@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ingero/internal/accuracy"
+	"ingero/internal/demo"
 	"ingero/internal/fleet"
 	"ingero/internal/mcp"
 	"ingero/internal/query"
@@ -33,8 +34,8 @@ func mcpTools(env *Env, o mcpOptions) ([]mcp.Tool, error) {
 		return nil, err
 	}
 	d := &demoTool{env: env}
-	demo := mcp.NewTool("run_demo", "Run the simulated CUDA job under real probes and explain what was seen. It needs root and no GPU, and takes as many seconds as asked for. Its recording is removed.", d.run)
-	demo.Acts = true
+	play := mcp.NewTool("run_demo", "Play a scenario, or run the simulated CUDA job under real probes, and explain what was seen. Scenarios are "+strings.Join(scenarioNames(), ", ")+". live needs root and no GPU, and takes as many seconds as asked for. The recording is removed.", d.run)
+	play.Acts = true
 	report := mcp.NewTool("get_test_report", "How right the verdicts are: the score of the fault suite, known causes injected into a simulated CUDA job, with machine and date.",
 		func(context.Context, struct{}) (*accuracy.Report, error) { return accuracy.Committed() })
 	many := mcp.NewTool("query_fleet", "Ask the dashboards of several nodes at once: findings, operations, overviews or SQL, each row with its node. Nodes that do not answer and clocks that are apart are warnings.",
@@ -42,7 +43,7 @@ func mcpTools(env *Env, o mcpOptions) ([]mcp.Tool, error) {
 			return askFleet(ctx, client, nodes, p)
 		})
 	many.Outside = true
-	return []mcp.Tool{demo, report, many}, nil
+	return []mcp.Tool{play, report, many}, nil
 }
 
 type fleetParams struct {
@@ -76,28 +77,44 @@ type demoTool struct {
 }
 
 type demoParams struct {
-	Scenario string `json:"scenario,omitempty" jsonschema:"live (the only one yet): a training-like job on a simulated CUDA library"`
-	Seconds  int    `json:"seconds,omitempty" jsonschema:"how long, 3 to 30 (5)"`
+	Scenario string `json:"scenario,omitempty" jsonschema:"one of the scenarios (incident); with live none is a plain training-like job"`
+	Live     bool   `json:"live,omitempty" jsonschema:"let it happen for real, to a job on a simulated CUDA library with real probes"`
+	Seconds  int    `json:"seconds,omitempty" jsonschema:"how long live takes, 3 to 30 (5, with a scenario 20)"`
 }
 
 // demoAnswer is what a demo showed.
 type demoAnswer struct {
 	Scenario    string             `json:"scenario"`
 	Note        string             `json:"note"`
-	Counted     string             `json:"counted"` // what was traced, held against the job's own count
+	Counted     string             `json:"counted,omitempty"` // what was traced, held against the job's own count
 	Explanation *query.Explanation `json:"explanation"`
 }
 
 const (
-	liveScenario = "live"
-	demoNote     = "A simulated CUDA library with real probes, on this machine. The scenarios incident, cold-start, memcpy-bottleneck, periodic-spike, cpu-contention and gpu-steal are not in this version."
+	playedNote = "A scenario from text, without probes: what a job did, second by second. What is said of it comes from the same rules as always."
+	liveNote   = "A job on a simulated CUDA library with real probes, on this machine."
 )
 
-func (d *demoTool) run(ctx context.Context, p demoParams) (a *demoAnswer, err error) {
-	p.Scenario, p.Seconds = cmp.Or(p.Scenario, liveScenario), cmp.Or(p.Seconds, 5)
+func (d *demoTool) run(ctx context.Context, p demoParams) (*demoAnswer, error) {
+	if p.Scenario != "" || !p.Live {
+		p.Scenario = cmp.Or(p.Scenario, demo.Scenarios[0].Name)
+		chosen, err := chooseScenarios([]string{p.Scenario})
+		if err != nil {
+			return nil, mcp.WrongArgument{Err: err}
+		}
+		p.Scenario = chosen[0].Name
+		if !p.Live {
+			e, err := playScenario(ctx, d.env, chosen[0], replayOptions{quiet: true})
+			return &demoAnswer{Scenario: p.Scenario, Note: playedNote, Explanation: e}, err
+		}
+		p.Seconds = cmp.Or(p.Seconds, 20)
+	}
+	return d.live(ctx, p)
+}
+
+func (d *demoTool) live(ctx context.Context, p demoParams) (a *demoAnswer, err error) {
+	p.Seconds = cmp.Or(p.Seconds, 5)
 	switch {
-	case p.Scenario != liveScenario:
-		return nil, mcp.WrongArgument{Err: fmt.Errorf("scenario %q is not in this version; there is: %s", p.Scenario, liveScenario)}
 	case p.Seconds < 3 || p.Seconds > 30:
 		return nil, mcp.WrongArgument{Err: fmt.Errorf("seconds: %d is not from 3 to 30", p.Seconds)}
 	case os.Geteuid() != 0:
@@ -120,17 +137,13 @@ func (d *demoTool) run(ctx context.Context, p demoParams) (a *demoAnswer, err er
 	inner := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: d.env.Getenv}
 	var o traceOptions
 	o.db, o.duration, o.stack, o.samples = db, fmt.Sprintf("%ds", p.Seconds), true, true
-	if err := runLiveDemo(ctx, inner, o); err != nil {
+	counted, err := runLiveDemo(ctx, inner, o, p.Scenario)
+	if err != nil {
 		return nil, fmt.Errorf("run the demo: %w", err)
 	}
-	a = &demoAnswer{Scenario: p.Scenario, Note: demoNote, Counted: lastLine(out.String())}
+	a = &demoAnswer{Scenario: cmp.Or(p.Scenario, "live"), Note: liveNote, Counted: counted}
 	a.Explanation, err = explainAll(ctx, db)
 	return a, err
-}
-
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
 }
 
 // explainAll explains all that a database holds.

@@ -96,7 +96,8 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// The demo runs with real probes; who may not set them is told what to do.
+// A scenario needs nothing. One with real probes says to who may not set them
+// what to do.
 func TestDemo(t *testing.T) {
 	other := ingero(t, "mcp")
 	if os.Geteuid() == 0 {
@@ -108,10 +109,16 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if r, text := use(t, c, "run_demo", nil); !r.IsError || !strings.Contains(text, "sudo ingero demo --live") {
+	if r, text := use(t, c, "run_demo", nil); r.IsError || !strings.Contains(text, "scenario=incident") || !strings.Contains(text, "logrotate") {
 		t.Error(text)
 	}
-	for _, args := range []map[string]any{{"scenario": "incident"}, {"seconds": 1000}} {
+	if r, text := use(t, c, "run_demo", map[string]any{"scenario": "contention"}); r.IsError || !strings.Contains(text, "scenario=gpu-steal") || !strings.Contains(text, "embedding-svc") {
+		t.Error(text)
+	}
+	if r, text := use(t, c, "run_demo", map[string]any{"live": true}); !r.IsError || !strings.Contains(text, "sudo ingero demo --live") {
+		t.Error(text)
+	}
+	for _, args := range []map[string]any{{"scenario": "nothing"}, {"live": true, "seconds": 1000}} {
 		if r, text := use(t, c, "run_demo", args); !r.IsError || !strings.Contains(text, "arguments of run_demo") {
 			t.Errorf("%v: %s", args, text)
 		}
@@ -121,7 +128,7 @@ func TestDemo(t *testing.T) {
 	}
 	bpftest.NeedBPF(t)
 	c = connect(t, "", "mcp")
-	r, text := use(t, c, "run_demo", map[string]any{"seconds": 3})
+	r, text := use(t, c, "run_demo", map[string]any{"live": true, "seconds": 3})
 	if r.IsError || !strings.Contains(text, "the same as traced") || !strings.Contains(text, "cudaStreamSync") {
 		t.Error(text)
 	}
