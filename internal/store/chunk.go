@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -218,7 +219,10 @@ func parseChunk(b []byte) (chunk, error) {
 }
 
 // decoder unpacks columns; not for concurrent use.
-type decoder struct{ raw []byte }
+type decoder struct {
+	raw    []byte
+	values []int64
+}
 
 // Decoders of zstd are costly to make and safe to share in DecodeAll.
 var unzstd = sync.OnceValues(func() (*zstd.Decoder, error) {
@@ -277,31 +281,50 @@ func (d *decoder) events(c *chunk, keep func(i int) bool) ([]event.Event, error)
 	if len(at) == 0 {
 		return nil, nil
 	}
-	out := make([]event.Event, len(at))
+	return d.fill(make([]event.Event, len(at)), c, at)
+}
+
+// all unpacks all events into the memory of dst, if there is enough.
+func (d *decoder) all(dst []event.Event, c *chunk) ([]event.Event, error) {
+	dst = slices.Grow(dst[:0], c.n)[:c.n]
+	clear(dst)
+	return d.fill(dst, c, nil)
+}
+
+// fill unpacks the events with the indexes at into out; nil is all.
+func (d *decoder) fill(out []event.Event, c *chunk, at []int) ([]event.Event, error) {
 	for k := range out {
 		out[k].Runnable, out[k].Blocked = -1, -1 // older chunks do not have them
 	}
-	var ints []int64
 	var err error
 	for _, col := range intColumns {
 		var ok bool
-		if ints, ok, err = d.ints(c, col.id, ints); err != nil {
+		if d.values, ok, err = d.ints(c, col.id, d.values); err != nil {
 			return nil, err
 		} else if !ok {
 			continue
 		}
+		if at == nil {
+			for i, v := range d.values {
+				col.set(&out[i], v)
+			}
+			continue
+		}
 		for k, i := range at {
-			col.set(&out[k], ints[i])
+			col.set(&out[k], d.values[i])
 		}
 	}
-	texts, index, ok, err := d.strings(c, colComm, ints)
-	if err != nil {
-		return nil, err
+	texts, index, ok, err := d.strings(c, colComm, d.values)
+	d.values = index
+	if err != nil || !ok {
+		return out, err
 	}
-	for k, i := range at {
-		if ok {
-			out[k].Comm = texts[index[i]]
+	for k := range out {
+		i := k
+		if at != nil {
+			i = at[k]
 		}
+		out[k].Comm = texts[index[i]]
 	}
 	return out, nil
 }

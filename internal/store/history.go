@@ -290,3 +290,21 @@ func readThreads(ctx context.Context, c *readConn) (map[[2]int64]thread, error) 
 	}
 	return all, rows.Err()
 }
+
+// Processes returns what is known of every process that was ever traced,
+// without what it did.
+func (r *Reader) Processes(ctx context.Context) ([]stats.Process, error) {
+	return read(ctx, r, "processes", func(ctx context.Context, c *readConn) (out []stats.Process, err error) {
+		if r.kind == kindRecording {
+			return recordingProcesses(ctx, c)
+		}
+		all, err := describedProcesses(ctx, c, Filter{})
+		for _, p := range all {
+			out = append(out, *p)
+		}
+		slices.SortFunc(out, func(a, b stats.Process) int {
+			return cmp.Or(strings.Compare(a.Node, b.Node), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Start, b.Start))
+		})
+		return out, err
+	})
+}

@@ -108,32 +108,43 @@ func join[T ~uint16 | ~uint32](all []T) string {
 }
 
 func recordingEvents(ctx context.Context, c *readConn, f Filter, order string, limit int) ([]Stored, error) {
+	var all []Stored
+	err := scanRecording(ctx, c, f, order, limit, func(e *Stored) error {
+		all = append(all, *e)
+		return nil
+	})
+	return all, err
+}
+
+// scanRecording calls do for the first events of the window in an order.
+func scanRecording(ctx context.Context, c *readConn, f Filter, order string, limit int, do func(*Stored) error) error {
 	if err := attachRecording(ctx, c); err != nil {
-		return nil, err
+		return err
 	}
 	rows, err := c.QueryContext(ctx, `SELECT timestamp, duration, pid, tid, source, op, gpu_id, ret_code, bytes, handle,
 		direction, stack_hash, cgroup_id, comm, node, coalesce(rank, -1), coalesce(local_rank, -1), coalesce(world_size, -1),
 		rowid_of FROM (SELECT *, CAST(substr(id, instr(id, ':') + 1) AS INTEGER) AS rowid_of FROM events WHERE `+f.where("timestamp")+`)
 		ORDER BY `+order+` LIMIT ?`, limit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	var all []Stored
 	for rows.Next() {
 		var e Stored
 		var source, op, dir uint8
 		var bytes, handle, stack, cgroup int64
 		if err := rows.Scan(&e.Start, &e.Dur, &e.PID, &e.TID, &source, &op, &e.GPU, &e.Ret, &bytes, &handle, &dir, &stack, &cgroup,
 			&e.Comm, &e.Node, &e.Rank.Rank, &e.Rank.Local, &e.Rank.World, &e.Seq); err != nil {
-			return nil, err
+			return err
 		}
 		e.Runnable, e.Blocked = -1, -1
 		e.Op, e.Dir = event.MakeOp(event.Source(source), op), event.Direction(dir)
 		e.Bytes, e.Handle, e.Stack, e.Cgroup = uint64(bytes), uint64(handle), uint64(stack), uint64(cgroup)
-		all = append(all, e)
+		if err := do(&e); err != nil {
+			return err
+		}
 	}
-	return all, rows.Err()
+	return rows.Err()
 }
 
 // recordingTotals takes counts and sums from the aggregates where they cover
@@ -318,4 +329,26 @@ func recordingNames(ctx context.Context, c *readConn) (map[uint32]string, error)
 		names[pid] = name
 	}
 	return names, rows.Err()
+}
+
+// recordingProcesses finds the processes in the events: only these say where
+// a process was.
+func recordingProcesses(ctx context.Context, c *readConn) (all []stats.Process, err error) {
+	if err := attachRecording(ctx, c); err != nil {
+		return nil, err
+	}
+	rows, err := c.QueryContext(ctx, `SELECT node, pid, max(comm), max(coalesce(rank, -1)), max(coalesce(local_rank, -1)), max(coalesce(world_size, -1))
+		FROM events GROUP BY node, pid ORDER BY node, pid`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p stats.Process
+		if err := rows.Scan(&p.Node, &p.PID, &p.Comm, &p.Rank.Rank, &p.Rank.Local, &p.Rank.World); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
 }
