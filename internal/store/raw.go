@@ -33,24 +33,29 @@ const rawWait = 2000
 // openRaw opens the file as c does; close it after use.
 func (c *readConn) openRaw() (*raw, error) {
 	r := &raw{tls: libc.NewTLS()}
-	name, err := libc.CString(c.uri)
-	if err != nil {
-		r.tls.Close()
+	if err := r.open(c.uri, sqlite3.SQLITE_OPEN_READONLY); err != nil {
+		r.close()
 		return nil, err
+	}
+	return r, nil
+}
+
+func (r *raw) open(uri string, flags int32) error {
+	name, err := libc.CString(uri)
+	if err != nil {
+		return err
 	}
 	defer libc.Xfree(r.tls, name)
 	out := r.tls.Alloc(8)
 	defer r.tls.Free(8)
 	// No mutex: this goroutine is alone with the connection.
-	rc := sqlite3.Xsqlite3_open_v2(r.tls, name, out, sqlite3.SQLITE_OPEN_READONLY|sqlite3.SQLITE_OPEN_URI|sqlite3.SQLITE_OPEN_NOMUTEX, 0)
+	rc := sqlite3.Xsqlite3_open_v2(r.tls, name, out, flags|sqlite3.SQLITE_OPEN_URI|sqlite3.SQLITE_OPEN_NOMUTEX, 0)
 	r.db = pointerAt(out)
 	if rc != sqlite3.SQLITE_OK {
-		err := r.failure(rc)
-		r.close()
-		return nil, err
+		return r.failure(rc)
 	}
 	sqlite3.Xsqlite3_busy_timeout(r.tls, r.db, rawWait)
-	return r, nil
+	return nil
 }
 
 func (r *raw) close() {
@@ -69,20 +74,29 @@ func (r *raw) failure(rc int32) error {
 	return e
 }
 
-// each calls f for every row of the answer.
-func (r *raw) each(ctx context.Context, text string, f func(row) error) error {
+// prepare returns a statement, to be finalized.
+func (r *raw) prepare(text string) (stmt uintptr, err error) {
 	sql, err := libc.CString(text)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer libc.Xfree(r.tls, sql)
 	out := r.tls.Alloc(8)
 	defer r.tls.Free(8)
 	if rc := sqlite3.Xsqlite3_prepare_v2(r.tls, r.db, sql, -1, out, 0); rc != sqlite3.SQLITE_OK {
-		return r.failure(rc)
+		return 0, r.failure(rc)
 	}
-	x := row{r.tls, pointerAt(out)}
-	defer sqlite3.Xsqlite3_finalize(r.tls, x.stmt)
+	return pointerAt(out), nil
+}
+
+// each calls f for every row of the answer.
+func (r *raw) each(ctx context.Context, text string, f func(row) error) error {
+	stmt, err := r.prepare(text)
+	if err != nil {
+		return err
+	}
+	defer sqlite3.Xsqlite3_finalize(r.tls, stmt)
+	x := row{r.tls, stmt}
 	for n := 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()

@@ -18,6 +18,9 @@ var migrationFiles embed.FS
 // appID marks our files in SQLite's header: "Ingr".
 const appID = 0x496e6772
 
+// rowsID marks copies whose events are plain rows: "IngR".
+const rowsID = 0x496e6752
+
 // migrations returns the text of every migration in order; the version of a
 // schema is the number of those applied.
 func migrations() ([]string, error) {
@@ -80,6 +83,8 @@ func identify(ctx context.Context, q queryer, path string) (kind, error) {
 			path, ErrNewer, version, SchemaVersion())
 	case app == appID && version > 0:
 		return kindOurs, nil
+	case app == rowsID:
+		return 0, fmt.Errorf("open database %s: a copy for other programs, by 'ingero export --format sqlite'; read it with sqlite3, or give --db the recording it was made from", path)
 	case tables == 0:
 		return kindEmpty, nil
 	case app == 0 && events == 4 && info == 3:
