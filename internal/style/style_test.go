@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/accuracy": {},
 	"internal/fleet":    {"internal/event", "internal/query"},
 	"internal/mcp":      {"internal/event", "internal/query", "internal/serve", "internal/tsc"},
+	"internal/export":   {"internal/event", "internal/query"},
 	"internal/web":      {"internal/event", "internal/query", "internal/serve"},
 	"internal/cli":      nil, // wires everything
 	"internal/bpftest":  {},
