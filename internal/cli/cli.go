@@ -36,6 +36,7 @@ var commands = []func(*Env) *cobra.Command{
 	queryCommand,
 	dashboardCommand,
 	mcpCommand,
+	exportCommand,
 	demoCommand,
 	versionCommand,
 }

@@ -3,8 +3,10 @@
 package script
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -17,6 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("RUN_INGERO") != "" { // a process of its own, for a signal or a limit
+		os.Exit(cli.Main(os.Args[1:], cli.OSEnv()))
+	}
 	testscript.Main(m, map[string]func(){
 		"ingero":    func() { os.Exit(cli.Main(os.Args[1:], cli.OSEnv())) },
 		"recording": func() { exit(makeRecording(os.Args[1])) },
@@ -30,6 +35,9 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			if cache, err := os.UserCacheDir(); err == nil { // for go tool pprof, which is built first
+				e.Vars = append(e.Vars, "GOCACHE="+cmp.Or(os.Getenv("GOCACHE"), filepath.Join(cache, "go-build")))
+			}
 			e.Vars = append(e.Vars, "TZ=UTC", "SUDO_USER=", "INGERO_DB=", "HOME="+e.WorkDir)
 			return nil
 		},
