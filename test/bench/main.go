@@ -60,7 +60,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds; the median is printed")
 	count := flag.Int("count", 500_000, "calls a round")
 	bin := flag.String("ingero", "bin/ingero", "the agent to measure")
-	part := flag.String("only", "", "measure only calls, python, switches or api")
+	part := flag.String("only", "", "measure only calls, python, switches, api or export")
 	isPing, isPong := flag.Bool("ping", false, "internal"), flag.Bool("pong", false, "internal")
 	flag.Parse()
 	switch {
@@ -107,7 +107,7 @@ func run(rounds, count int, bin, only string) error {
 	for _, part := range []struct {
 		name    string
 		measure func(rounds int) error
-	}{{"calls", b.calls}, {"python", b.python}, {"switches", b.switches}, {"api", b.api}} {
+	}{{"calls", b.calls}, {"python", b.python}, {"switches", b.switches}, {"api", b.api}, {"export", b.export}} {
 		if only == "" || only == part.name {
 			if err := part.measure(rounds); err != nil {
 				return err
