@@ -25,7 +25,7 @@ type Report struct {
 	Schema  string `json:"schema"`
 	OK      bool   `json:"ok"`
 	Summary string `json:"summary"`
-	Checks  []Row  `json:"checks"`
+	Checks  []Row  `json:"checks" rows:""`
 }
 
 // Row is one thing that was looked at.

@@ -97,7 +97,7 @@ type eventsParams struct {
 // EventsAnswer is events of a window, in the order in which they began.
 type EventsAnswer struct {
 	Window Window      `json:"window"`
-	Events []EventJSON `json:"events"`
+	Events []EventJSON `json:"events" rows:""`
 	Rest               // older ones
 }
 
@@ -207,7 +207,7 @@ type Session struct {
 
 // SessionsAnswer is every run, the newest last.
 type SessionsAnswer struct {
-	Sessions []Session `json:"sessions"`
+	Sessions []Session `json:"sessions" rows:""`
 }
 
 func askSessions(ctx context.Context, a *Asked, _ noParams) (*SessionsAnswer, error) {

@@ -4,7 +4,7 @@ import "context"
 
 // CapabilitiesAnswer is what is measured, and what is not.
 type CapabilitiesAnswer struct {
-	Capabilities []Capability `json:"capabilities"`
+	Capabilities []Capability `json:"capabilities" rows:""`
 }
 
 // Capability is one thing that an engineer may want to know.

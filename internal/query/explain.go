@@ -33,7 +33,7 @@ type Explanation struct {
 	Window    Window   `json:"window"`
 	Coverage  Coverage `json:"coverage"`
 	Processes []Job    `json:"processes"`
-	Chains    []Chain  `json:"chains"`
+	Chains    []Chain  `json:"chains" rows:""`
 	Ops       []Op     `json:"ops,omitempty"` // per process, if asked for
 	Basis     string   `json:"basis"`         // what it was told from: "ledger", or "calls" where no ledger was recorded
 	Notes     []string `json:"notes"`         // what these data cannot tell
@@ -63,7 +63,7 @@ type Thread struct {
 	TID         uint32  `json:"tid"`
 	Comm        string  `json:"comm"`
 	Wall        uint64  `json:"wall_ns"`
-	Ledger      []Cell  `json:"ledger"`            // largest first
+	Ledger      []Cell  `json:"ledger" rows:""`    // largest first
 	Unaccounted float64 `json:"unaccounted_share"` // of the time it lived in whole seconds of the window
 }
 

@@ -48,7 +48,7 @@ type GraphMetrics struct {
 	LaunchRate   float64     `json:"launches_per_s"`
 	Ops          []Op        `json:"ops"` // the calls, with their durations
 	Step         int64       `json:"step_seconds"`
-	Series       []GraphStep `json:"series"` // steps without calls are left out
+	Series       []GraphStep `json:"series" rows:""` // steps without calls are left out
 }
 
 // GraphStep is one step over time.
@@ -169,7 +169,7 @@ func askGraphEvents(ctx context.Context, a *Asked, p graphParams) (*EventsAnswer
 // first seen.
 type GraphsAnswer struct {
 	Window    Window  `json:"window"`
-	Graphs    []Graph `json:"graphs"`
+	Graphs    []Graph `json:"graphs" rows:""`
 	Truncated string  `json:"truncated,omitempty"` // what is missing
 	Rest              // older graphs
 }

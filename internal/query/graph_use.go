@@ -11,8 +11,8 @@ import (
 // GraphFrequency is how graphs are used.
 type GraphFrequency struct {
 	Window    Window     `json:"window"`
-	Graphs    []GraphUse `json:"graphs"` // most launches first
-	Hot       int        `json:"hot"`    // the fewest graphs that make 80 % of the launches
+	Graphs    []GraphUse `json:"graphs" rows:""` // most launches first
+	Hot       int        `json:"hot"`            // the fewest graphs that make 80 % of the launches
 	Cold      int        `json:"cold"`
 	Unused    int        `json:"unused"`           // instantiated and never launched
 	Pool      int        `json:"pool_peak"`        // executable graphs at the same time, at most

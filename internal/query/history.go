@@ -20,7 +20,7 @@ type historyParams struct {
 type HistoryAnswer struct {
 	Window Window      `json:"window"`
 	Step   int64       `json:"step_seconds"`
-	Ops    []OpHistory `json:"ops"` // most time first
+	Ops    []OpHistory `json:"ops" rows:""` // most time first
 }
 
 // OpHistory is one operation over time, of all processes that were asked for.
@@ -28,7 +28,7 @@ type OpHistory struct {
 	Source string   `json:"source"`
 	Op     string   `json:"op"`
 	Class  string   `json:"class"`
-	Series []OpStep `json:"series"` // steps without calls are left out
+	Series []OpStep `json:"series" rows:""` // steps without calls are left out
 }
 
 // OpStep is one step of an operation; counts and percentiles are exact.

@@ -79,7 +79,7 @@ type OpsParams struct {
 type OpsAnswer struct {
 	Window   Window   `json:"window"`
 	Coverage Coverage `json:"coverage"`
-	Ops      []Op     `json:"ops"` // most calls first
+	Ops      []Op     `json:"ops" rows:""` // most calls first
 }
 
 // EventsParams narrows Events.

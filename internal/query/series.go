@@ -22,7 +22,7 @@ type ledgerParams struct {
 type LedgerAnswer struct {
 	Window    Window          `json:"window"`
 	Step      int64           `json:"step_seconds"`
-	Processes []LedgerProcess `json:"processes"` // busiest first
+	Processes []LedgerProcess `json:"processes" rows:""` // busiest first
 }
 
 // LedgerProcess is a traced process.
@@ -31,13 +31,13 @@ type LedgerProcess struct {
 	Comm    string         `json:"comm"`
 	Node    string         `json:"node"`
 	Rank    *int32         `json:"rank"` // null: not known
-	Threads []LedgerThread `json:"threads"`
+	Threads []LedgerThread `json:"threads" rows:""`
 }
 
 // LedgerThread is a feeder with its ledger in total and over time.
 type LedgerThread struct {
 	Thread
-	Series []LedgerStep `json:"series"` // steps without data are left out
+	Series []LedgerStep `json:"series" rows:"-"` // steps without data are left out
 }
 
 // LedgerStep is one step of a thread's time.
@@ -140,7 +140,7 @@ type snapshotsParams struct {
 // SnapshotsAnswer is the machine over time.
 type SnapshotsAnswer struct {
 	Window    Window     `json:"window"`
-	Snapshots []Snapshot `json:"snapshots"`
+	Snapshots []Snapshot `json:"snapshots" rows:""`
 	GPUs      []GPU      `json:"gpus"`
 }
 

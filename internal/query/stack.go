@@ -89,7 +89,7 @@ type StacksAnswer struct {
 	Schema   string     `json:"schema"`
 	Window   Window     `json:"window"`
 	Coverage Coverage   `json:"coverage"`
-	Stacks   []StackRow `json:"stacks"` // the most time first
+	Stacks   []StackRow `json:"stacks" rows:""` // the most time first
 	Rest
 }
 

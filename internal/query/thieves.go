@@ -18,7 +18,7 @@ type thievesParams struct {
 // ThievesAnswer is who cost whom time, the most first.
 type ThievesAnswer struct {
 	Window  Window  `json:"window"`
-	Thieves []Thief `json:"thieves"`
+	Thieves []Thief `json:"thieves" rows:""`
 	Rest
 }
 

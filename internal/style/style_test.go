@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"internal/unwind":   {"internal/proc"},
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
 	"internal/rule":     {"internal/event", "internal/stats"},
+	"internal/rows":     {"internal/query"},
 	"internal/scenario": {"internal/event", "internal/stats"},
 	"internal/demo":     {"internal/scenario"},
 	"internal/serve":    {},
