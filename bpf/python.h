@@ -136,6 +136,8 @@ static __noinline u64 py_innermost(struct py_process *p, struct py_thread *th, u
 	th->state = py_find(p, interp, self);
 	if (!th->state) /* the list may have changed under us */
 		th->state = py_find(p, interp, self);
+	if (!th->state) /* and once more: threads that C made come and go with each call */
+		th->state = py_find(p, interp, self);
 	th->stamp = stamp;
 	return th->state ? py_top(p, th->state) : 0;
 }

@@ -218,10 +218,16 @@ func ended(t *testing.T, ps *Processes, pid int, last record, before []event.Fra
 
 func compare(t *testing.T, want truth, got map[uint64][]event.Frame) {
 	t.Helper()
-	wrong := 0
+	wrong, missed := 0, 0
 	for i := range want.Calls {
 		w, g := want.frames(uint64(i+1)), got[uint64(i+1)]
 		if slices.Equal(w, g) {
+			continue
+		}
+		// The list of threads is read while others add and remove theirs: a
+		// thread that C has just made may not be found in it, in very few calls.
+		if missed++; len(g) == 0 && missed <= 2 && strings.HasPrefix(w[len(w)-1].PyFunc, "entry") {
+			t.Logf("call %d of a thread that C made: not found", i+1)
 			continue
 		}
 		if wrong++; wrong <= 3 {
