@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"strings"
 
@@ -48,29 +50,13 @@ where to keep one.`,
 				replay.duration, replay.db, replay.json = o.duration, o.db, o.json
 				return runReplay(cmd.Context(), env, replay, args)
 			}
-			name := ""
-			if len(args) == 1 {
-				chosen, err := chooseScenarios(args)
-				if err != nil {
-					return err
-				}
-				name = chosen[0].Name
-			}
-			switch {
-			case len(args) > 1:
-				return usagef("--live shows one scenario: leave out %q", args[1])
-			case noGPU:
+			if noGPU {
 				return usagef("--live and --no-gpu exclude each other; neither needs a GPU")
-			case cmd.Flags().Changed("speed"):
-				return usagef("--speed does not go with --live")
-			case o.duration == "" && name == "":
-				o.duration = "10s"
-			case o.duration == "":
-				o.duration = "20s"
 			}
-			o.stack, o.samples = true, true
-			_, err := runLiveDemo(cmd.Context(), env, o, name)
-			return err
+			if cmd.Flags().Changed("speed") {
+				return usagef("--speed does not go with --live")
+			}
+			return runLive(cmd.Context(), env, o, args)
 		},
 	}
 	f := cmd.Flags()
@@ -84,4 +70,25 @@ where to keep one.`,
 	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
 	return cmd
+}
+
+// runLive runs the simulated job, and lets the scenario that is named happen
+// to it.
+func runLive(ctx context.Context, env *Env, o traceOptions, args []string) error {
+	name, lasts := "", "10s"
+	switch len(args) {
+	case 0:
+	case 1:
+		chosen, err := chooseScenarios(args)
+		if err != nil {
+			return err
+		}
+		name, lasts = chosen[0].Name, "20s"
+	default:
+		return usagef("--live shows one scenario: leave out %q", args[1])
+	}
+	o.duration = cmp.Or(o.duration, lasts)
+	o.stack, o.samples = true, true
+	_, err := runLiveDemo(ctx, env, o, name)
+	return err
 }
