@@ -114,9 +114,8 @@ __noinline u64 py_find(struct py_process *p, u64 interp, u64 self)
 	return idle;
 }
 
-/* Returns the innermost frame of the thread. The state found last is used
- * while it is the thread's; threads that have none search only when a state
- * was added since. */
+/* Returns the innermost frame of the thread, by the state found last while that
+ * is its own. Threads without one search only when a state was added since. */
 static __noinline u64 py_innermost(struct py_process *p, struct py_thread *th, u64 self)
 {
 	u64 interp = py_word(p->interpreters), top, stamp;
@@ -134,9 +133,9 @@ static __noinline u64 py_innermost(struct py_process *p, struct py_thread *th, u
 	if (alone && stamp == th->stamp)
 		return 0;
 	th->state = py_find(p, interp, self);
-	if (!th->state) /* the list may have changed under us */
+	if (!th->state) /* the list changes under us: threads that C made come and go */
 		th->state = py_find(p, interp, self);
-	if (!th->state) /* and once more: threads that C made come and go with each call */
+	if (!th->state)
 		th->state = py_find(p, interp, self);
 	th->stamp = stamp;
 	return th->state ? py_top(p, th->state) : 0;
