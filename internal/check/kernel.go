@@ -85,13 +85,8 @@ func hasNVIDIA(root string) bool {
 	return false
 }
 
-// CanTrace reports whether the capabilities of this process suffice to
-// trace: CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON.
-func CanTrace() bool {
-	b, err := os.ReadFile("/proc/self/status")
-	return err == nil && canTrace(effectiveCaps(b))
-}
-
+// canTrace reports whether capabilities suffice to trace: CAP_SYS_ADMIN, or
+// CAP_BPF with CAP_PERFMON.
 func canTrace(caps uint64) bool {
 	const both = 1<<capBPF | 1<<capPerfmon
 	return caps&(1<<capSysAdmin) != 0 || caps&both == both

@@ -17,8 +17,6 @@ import (
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
-	"ingero/internal/query"
-	"ingero/internal/store"
 	"ingero/test/workload"
 )
 
@@ -274,21 +272,12 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // explain says what explain would.
 func (d *liveDemo) explain() error {
-	r, err := store.Open(d.o.db)
-	if err != nil {
-		return err
-	}
-	ctx := context.Background() // also after Ctrl+C
-	from, to, why, err := query.DefaultWindow(ctx, r, time.Now(), 5*time.Minute)
-	if err != nil {
-		return err
-	}
-	e, err := query.Explain(ctx, r, query.ExplainParams{Filter: store.Filter{From: from, To: to}})
+	e, err := explainRecent(context.Background(), d.o.db) // also after Ctrl+C
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(d.env.Stdout)
-	return showExplanation(d.env, r.Path(), e, why, explainOptions{})
+	return showExplanation(d.env, d.o.db, e, "", explainOptions{})
 }
 
 // compare holds what was traced against what the job itself counted.

@@ -142,30 +142,19 @@ func (d *demoTool) live(ctx context.Context, p demoParams) (a *demoAnswer, err e
 		return nil, fmt.Errorf("run the demo: %w", err)
 	}
 	a = &demoAnswer{Scenario: cmp.Or(p.Scenario, "live"), Note: liveNote, Counted: counted}
-	a.Explanation, err = explainAll(ctx, db)
+	a.Explanation, err = explainRecent(ctx, db)
 	return a, err
 }
 
-// explainAll explains all that a database holds.
-func explainAll(ctx context.Context, path string) (*query.Explanation, error) {
+// explainRecent explains what a database holds of the last minutes.
+func explainRecent(ctx context.Context, path string) (*query.Explanation, error) {
 	r, err := store.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	q, _ := query.Find("explain")
-	from, to, err := r.Span(ctx)
+	from, to, _, err := query.DefaultWindow(ctx, r, time.Now(), 5*time.Minute)
 	if err != nil {
 		return nil, err
 	}
-	params := q.New()
-	for name, ns := range map[string]int64{"from": from, "to": to + 1} {
-		if err := q.Set(params, name, time.Unix(0, ns).UTC().Format(time.RFC3339Nano)); err != nil {
-			return nil, err
-		}
-	}
-	got, err := q.Ask(ctx, &query.Asked{Data: r, Now: time.Now()}, params)
-	if err != nil {
-		return nil, err
-	}
-	return got.(*query.Explanation), nil
+	return query.Explain(ctx, r, query.ExplainParams{Filter: store.Filter{From: from, To: to}})
 }

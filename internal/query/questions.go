@@ -85,9 +85,6 @@ func Find(name string) (*Question, bool) {
 // New returns a pointer to empty parameters.
 func (q *Question) New() any { return reflect.New(q.params).Interface() }
 
-// ParamsType and AnswerType are what the question takes and gives.
-func (q *Question) ParamsType() reflect.Type { return q.params }
-
 // AnswerType is the type of answers.
 func (q *Question) AnswerType() reflect.Type { return q.answer }
 

@@ -73,7 +73,7 @@ func Listen(o Options) (*Server, error) {
 		host = "127.0.0.1"
 		s.Note = "only this machine is answered; a token lets others ask"
 	case !open && !isLoopback(host):
-		return nil, fmt.Errorf("listen on %s: others on the network could read what was recorded; set a token, or say that this is meant", o.Addr)
+		return nil, fmt.Errorf("listen on %s: others on the network could read what was recorded; give --token-file or INGERO_TOKEN, or --insecure if that is meant", o.Addr)
 	}
 	if s.listener, err = net.Listen("tcp", net.JoinHostPort(host, port)); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", o.Addr, err)
