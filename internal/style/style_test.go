@@ -34,6 +34,8 @@ var mayImport = map[string][]string{
 	"internal/check":    {"internal/event", "internal/proc", "internal/sysinfo"},
 	"internal/pipeline": {"internal/event", "internal/stats"},
 	"internal/store":    {"internal/event", "internal/stats"},
+	"internal/metric":   {"internal/event", "internal/stats", "internal/pipeline"},
+	"internal/otlp":     {"internal/metric", "internal/stats"},
 	"internal/probe":    {"internal/event", "internal/stats", "internal/proc", "internal/python", "internal/unwind"},
 	"internal/unwind":   {"internal/proc"},
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},
