@@ -12,7 +12,7 @@ import (
 )
 
 func demoCommand(env *Env) *cobra.Command {
-	var live bool
+	var live, gpu bool
 	var o traceOptions
 	var replay replayOptions
 	var noGPU bool
@@ -22,7 +22,7 @@ func demoCommand(env *Env) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "demo [scenario ...]",
-		Short: "See it work without a GPU: scenarios, or a simulated CUDA job traced for real",
+		Short: "See it work, with or without a GPU: scenarios, or a job traced for real",
 		Long: `See what it says of six scenarios, each what a job did second by second, told by
 the same rules as always. Neither root nor a GPU is needed.
 
@@ -32,49 +32,55 @@ the same rules as always. Neither root nor a GPU is needed.
 part of this program, sets real probes on it and shows what they see. With the
 name of a scenario, its real cause happens to the job: busy processes on its
 CPU, slow copies, a second job on the device. It needs root, like 'ingero
-trace', and no GPU.
+trace', and no GPU. --gpu does the same on the GPU of this machine: the job's
+CUDA calls go to NVIDIA's driver.
 
 Databases are written to a temporary directory and removed, unless --db says
 where to keep one.`,
 		Example: `  ingero demo
   ingero demo incident
   sudo ingero demo --live
-  sudo ingero demo --live incident`,
+  sudo ingero demo --live incident
+  sudo ingero demo --gpu gpu-steal`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !live {
+			if !live && !gpu {
 				for _, name := range []string{"verbose", "plain", "debug"} {
 					if cmd.Flags().Changed(name) {
-						return usagef("--%s goes with --live only", name)
+						return usagef("--%s goes with --live and --gpu only", name)
 					}
 				}
 				replay.duration, replay.db, replay.json = o.duration, o.db, o.json
 				return runReplay(cmd.Context(), env, replay, args)
 			}
-			if noGPU {
+			switch {
+			case live && gpu:
+				return usagef("--live and --gpu exclude each other: the device is simulated or real")
+			case noGPU && gpu:
+				return usagef("--gpu and --no-gpu exclude each other")
+			case noGPU:
 				return usagef("--live and --no-gpu exclude each other; neither needs a GPU")
+			case cmd.Flags().Changed("speed"):
+				return usagef("--speed does not go with --live or --gpu")
 			}
-			if cmd.Flags().Changed("speed") {
-				return usagef("--speed does not go with --live")
-			}
-			return runLive(cmd.Context(), env, o, args)
+			return runLive(cmd.Context(), env, o, args, gpu)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&live, "live", false, "run the simulated job and trace it")
+	f.BoolVar(&gpu, "gpu", false, "run the job on the GPU of this machine and trace it")
 	f.BoolVar(&noGPU, "no-gpu", false, "scenarios from text (this is the default)")
 	f.Float64Var(&replay.speed, "speed", 5, "seconds of a scenario to show in one; 0: all at once")
-	f.StringVar(&o.duration, "duration", "", "stop after this time (--live: 10s, with a scenario 20s)")
+	f.StringVar(&o.duration, "duration", "", "stop after this time (--live, --gpu: 10s, with a scenario 20s)")
 	f.StringVarP(&o.db, "db", "d", "", "keep the recording here")
-	f.BoolVar(&o.json, "json", false, "print one JSON object for each scenario; with --live for each recorded call")
+	f.BoolVar(&o.json, "json", false, "print one JSON object for each scenario; with --live and --gpu for each recorded call")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
 	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end")
 	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
 	return cmd
 }
 
-// runLive runs the simulated job, and lets the scenario that is named happen
-// to it.
-func runLive(ctx context.Context, env *Env, o traceOptions, args []string) error {
+// runLive runs the job, and lets the scenario that is named happen to it.
+func runLive(ctx context.Context, env *Env, o traceOptions, args []string, gpu bool) error {
 	name, lasts := "", "10s"
 	switch len(args) {
 	case 0:
@@ -85,10 +91,10 @@ func runLive(ctx context.Context, env *Env, o traceOptions, args []string) error
 		}
 		name, lasts = chosen[0].Name, "20s"
 	default:
-		return usagef("--live shows one scenario: leave out %q", args[1])
+		return usagef("--live and --gpu show one scenario: leave out %q", args[1])
 	}
 	o.duration = cmp.Or(o.duration, lasts)
 	o.stack, o.samples = true, true
-	_, err := runLiveDemo(ctx, env, o, name)
+	_, err := runLiveDemo(ctx, env, o, name, gpu)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
+	"ingero/internal/sysinfo"
 	"ingero/test/workload"
 )
 
@@ -45,6 +46,18 @@ var liveScenarios = map[string]liveScenario{
 	},
 }
 
+// gpuScenarios are those of liveScenarios that need other means where the
+// device is real: it copies and allocates as fast as it can.
+var gpuScenarios = map[string]liveScenario{
+	"cold-start":        {args: job},
+	"memcpy-bottleneck": {args: job + "--copy-bytes 134217728", change: "copy_bytes=134217728", normal: "copy_bytes=1048576"},
+	"periodic-spike":    {args: job + "--alloc-bytes 67108864", change: "allocs=40", normal: "allocs=1"},
+	"gpu-steal": {
+		args: job, second: "--launches 1 --gap-us 20000 --kernel-ns 200000",
+		change: "launches=20\ngap_us=0", normal: "launches=1\ngap_us=20000",
+	},
+}
+
 // Of the time of a live demo, the cause is there in this part.
 const (
 	liveFrom = 0.35
@@ -60,6 +73,7 @@ type liveDemo struct {
 	o       traceOptions
 	s       liveScenario
 	named   bool // one of the scenarios
+	gpu     bool // the device is real
 	dir     string
 	lasts   time.Duration
 	truth   bytes.Buffer
@@ -67,20 +81,26 @@ type liveDemo struct {
 	failed  chan error // what became of the cause
 }
 
-// runLiveDemo unpacks the simulated job, starts it, traces it and, in a
-// scenario, lets something happen to it. It returns what the job itself counted,
-// held against the trace.
-func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (counted string, err error) {
+// runLiveDemo unpacks the job, starts it on a simulated device or on the GPU,
+// traces it and, in a scenario, lets something happen to it. It returns what the
+// job itself counted, held against the trace.
+func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string, gpu bool) (counted string, err error) {
 	if err := workload.Supported(); err != nil {
 		return "", err
 	}
-	d := &liveDemo{env: env, o: o, counted: map[string]uint64{}, failed: make(chan error, 1)}
+	if gpu && len(sysinfo.Describe(ctx).GPUs) == 0 {
+		return "", errors.New("find a GPU: this machine has none that its driver knows of; 'ingero demo --live' needs none")
+	}
+	d := &liveDemo{env: env, o: o, gpu: gpu, counted: map[string]uint64{}, failed: make(chan error, 1)}
 	if d.lasts, err = optionalDuration("--duration", o.duration); err != nil {
 		return "", err
 	}
 	d.s, d.named = liveScenarios[name]
 	if !d.named {
 		d.s = liveScenario{args: plainJob}
+	}
+	if s, other := gpuScenarios[name]; gpu && other {
+		d.s = s
 	}
 	if d.dir, err = os.MkdirTemp("", "ingero-demo-"); err != nil {
 		return "", fmt.Errorf("unpack the demo: %w", err)
@@ -91,6 +111,11 @@ func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string) (co
 	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
 	if err := workload.Unpack(d.dir); err != nil {
 		return "", fmt.Errorf("unpack the demo: %w", err)
+	}
+	if gpu { // the machine's own is found in its place
+		if err := os.Remove(filepath.Join(d.dir, "libcuda.so.1")); err != nil {
+			return "", fmt.Errorf("unpack the demo: %w", err)
+		}
 	}
 	if d.o.db == "" {
 		d.o.db, d.o.scratch = filepath.Join(d.dir, "demo.db"), true
@@ -134,7 +159,7 @@ func (d *liveDemo) run(ctx context.Context) (counted string, err error) {
 		return "", nil
 	}
 	if d.s.second == "" { // the job's count is of itself only
-		if counted, err = compare(d.truth.Bytes(), d.counted); err != nil {
+		if counted, err = compare(d.truth.Bytes(), d.counted, d.gpu); err != nil {
 			return "", err
 		}
 		fmt.Fprintf(d.env.Stdout, "  %s\n", counted)
@@ -280,8 +305,9 @@ func (d *liveDemo) explain() error {
 	return showExplanation(d.env, d.o.db, e, "", explainOptions{})
 }
 
-// compare holds what was traced against what the job itself counted.
-func compare(report []byte, counted map[string]uint64) (string, error) {
+// compare holds what was traced against what the job itself counted: all its
+// calls, or, as a real driver does not count, those of its runtime.
+func compare(report []byte, counted map[string]uint64, gpu bool) (string, error) {
 	var truth workload.Truth
 	if err := json.Unmarshal(report, &truth); err != nil {
 		return "", fmt.Errorf("read the job's own count: %w", err)
@@ -289,6 +315,9 @@ func compare(report []byte, counted map[string]uint64) (string, error) {
 	var calls, functions uint64
 	for _, c := range event.Calls {
 		symbol := c.ID.Symbol()
+		if gpu && c.Lib != event.CUDART {
+			continue
+		}
 		if truth.Calls[symbol] != counted[symbol] {
 			return "", fmt.Errorf("the job made %d calls of %s, %d were traced", truth.Calls[symbol], symbol, counted[symbol])
 		}

@@ -137,7 +137,7 @@ func (d *demoTool) live(ctx context.Context, p demoParams) (a *demoAnswer, err e
 	inner := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: d.env.Getenv}
 	var o traceOptions
 	o.db, o.duration, o.stack, o.samples = db, fmt.Sprintf("%ds", p.Seconds), true, true
-	counted, err := runLiveDemo(ctx, inner, o, p.Scenario)
+	counted, err := runLiveDemo(ctx, inner, o, p.Scenario, false)
 	if err != nil {
 		return nil, fmt.Errorf("run the demo: %w", err)
 	}

@@ -6,6 +6,10 @@
 
 extern HIDDEN void *module;
 
+/* What a kernel gets whose caller gives no arguments, as ours on a device
+ * need. */
+extern HIDDEN void **kernel_args;
+
 enum { KERNELS = 1024 };
 
 /* The driver's function for a host function, found at its first launch and
@@ -66,7 +70,7 @@ static inline int launch(__typeof__(cuLaunchKernel) *call, const void *f, struct
 {
 	void *fn;
 
-	return find(f, &fn) ?: valid(g, b) ?: call(fn, g.x, g.y, g.z, b.x, b.y, b.z, shared, s, args, NULL);
+	return find(f, &fn) ?: valid(g, b) ?: call(fn, g.x, g.y, g.z, b.x, b.y, b.z, shared, s, args ?: kernel_args, NULL);
 }
 
 static int cooperative(const void *f, struct dim3 g, struct dim3 b, void **args, size_t shared, void *s)
@@ -74,7 +78,7 @@ static int cooperative(const void *f, struct dim3 g, struct dim3 b, void **args,
 	void *fn;
 
 	return find(f, &fn) ?: valid(g, b)
-		?: cu.cuLaunchCooperativeKernel(fn, g.x, g.y, g.z, b.x, b.y, b.z, shared, s, args);
+		?: cu.cuLaunchCooperativeKernel(fn, g.x, g.y, g.z, b.x, b.y, b.z, shared, s, args ?: kernel_args);
 }
 
 static int launch_config(const struct cuda_launch_config *c, const void *f, void **args)
@@ -94,7 +98,7 @@ static int launch_config(const struct cuda_launch_config *c, const void *f, void
 		.shared = c->shared,
 		.stream = c->stream,
 	};
-	return cu.cuLaunchKernelEx(&d, fn, args, NULL);
+	return cu.cuLaunchKernelEx(&d, fn, args ?: kernel_args, NULL);
 }
 
 #define LAUNCH const void *f, struct dim3 g, struct dim3 b, void **args, size_t shared, void *s

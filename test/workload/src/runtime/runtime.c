@@ -1,8 +1,11 @@
 /* Loading the driver, the first call, devices. */
 #include "runtime.h"
 
+#include "kernels.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 struct driver cu;
 
@@ -23,6 +26,22 @@ static void *contexts[MAX_DEVICES];
 /* module is what cuModuleGetFunction finds the kernels in. */
 HIDDEN void *module;
 
+static int real; /* a driver with a device behind it */
+static u64 kernel_ns = 10000;
+static void *params[] = { &kernel_ns };
+
+HIDDEN void **kernel_args;
+
+/* use_device makes kernels last as long on a device as on the timeline. */
+static void use_device(void)
+{
+	const char *ns = getenv("SIM_CUDA_KERNEL_NS");
+
+	if (ns)
+		kernel_ns = strtoull(ns, NULL, 10);
+	kernel_args = params;
+}
+
 static int resolve(void)
 {
 	void *lib = dlopen("libcuda.so.1", RTLD_NOW);
@@ -36,6 +55,9 @@ static int resolve(void)
 #undef X
 	/* Absent in a libcuda that is not ours: its calls are not counted. */
 	cu.totals = (__typeof__(cu.totals))dlsym(lib, "sim_driver_totals");
+	real = !cu.totals;
+	if (real)
+		use_device();
 	return OK;
 }
 
@@ -53,7 +75,6 @@ static int load_driver(void)
 
 static int bind(void)
 {
-	static const char image[] = "fat binary";
 	int err, dev;
 
 	pthread_mutex_lock(&lock);
@@ -64,7 +85,7 @@ static int bind(void)
 		err = cu.cuDeviceGet(&dev, device)
 			?: cu.cuDevicePrimaryCtxRetain(&contexts[device], dev)
 			?: cu.cuCtxSetCurrent(contexts[device])
-			?: cu.cuModuleLoadData(&module, image);
+			?: cu.cuModuleLoadData(&module, real ? kernels_ptx : "fat binary");
 	} else if (!err) {
 		err = cu.cuCtxSetCurrent(contexts[device]);
 	}
