@@ -14,7 +14,7 @@ func TestCompareSeesWhatIsMissing(t *testing.T) {
 		{"one call too many", map[string]uint64{"cudaMalloc": 3, "cudaFree": 1}, false},
 		{"a call never made", map[string]uint64{"cudaMalloc": 2, "cudaFree": 1, "cudaMemcpy": 1}, false},
 	} {
-		if _, err := compare([]byte(truth), c.counted); (err == nil) != c.same {
+		if _, err := compare([]byte(truth), c.counted, false); (err == nil) != c.same {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

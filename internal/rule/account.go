@@ -74,7 +74,7 @@ func (j *job) normalCharges(raw [][]charge) {
 		var busy, units float64
 		var sums [ruleCount]float64
 		for _, s := range p.norm.slots {
-			busy += float64(s.wall - s.idle())
+			busy += s.active()
 			units += float64(s.units)
 			for _, c := range raw[index[s]] {
 				sums[c.rule] += c.ns
@@ -100,7 +100,7 @@ func (j *job) keepExcess(s *slot, raw []charge) {
 	for _, c := range raw {
 		sums[c.rule] += c.ns
 	}
-	busy := float64(s.wall - s.idle())
+	busy := s.active()
 	for r, sum := range sums {
 		if sum == 0 {
 			continue
@@ -146,7 +146,7 @@ func (j *job) unitNorms() {
 		var busy, units float64
 		var places [classes]float64
 		for _, s := range n.slots {
-			busy += float64(s.wall - s.idle())
+			busy += s.active()
 			for _, l := range s.lost {
 				busy -= l.ns
 			}
@@ -181,12 +181,12 @@ func (j *job) deviceTime(s *slot, place event.Class) float64 {
 // lacks, and how much longer the device kept the feeders waiting.
 func (j *job) compare(s *slot) {
 	n := s.norm()
-	if n == nil || n.perUnit <= 0 {
+	if n == nil || n.perUnit <= 0 || (j.ending != 0 && s.At >= j.ending) {
 		return
 	}
 	s.known = true
 	units := float64(s.units)
-	s.lack = float64(s.wall-s.idle()) - units*n.perUnit
+	s.lack = s.active() - units*n.perUnit
 	grown := func(places ...event.Class) (excess, times float64) {
 		var now, normal float64
 		for _, p := range places {
@@ -216,14 +216,20 @@ func (j *job) compare(s *slot) {
 	left := room - device - copies
 	faults := min(left, j.faultWork(s))
 	s.lost[ruleFault].ns += faults
-	if left -= faults; left >= unexplained*float64(s.wall-s.idle()) {
+	if left -= faults; left >= unexplained*s.active() {
 		s.lost[ruleUnexplained].ns = left
 	}
 }
 
-// unexplained is the share of a second without any cause that is worth a
-// word. Less is the noise of the machine.
-const unexplained = 0.15
+// unexplained is the share of a second without any cause that counts, and
+// plainly the share of a whole finding, of so many seconds at least, that is
+// worth a word. Less is the noise of a machine: jobs of Python on a shared one
+// go a third slower for seconds.
+const (
+	unexplained  = 0.15
+	plainly      = 0.35
+	plainSeconds = 3
+)
 
 // queuesCopies reports whether the job makes copies that it waits for later.
 func queuesCopies(s *slot) bool {

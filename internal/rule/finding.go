@@ -120,6 +120,9 @@ func (j *job) finding(x *incident) (Finding, bool) {
 		return f, false // one long wait: it may be anything yet
 	}
 	lost := x.lost * x.fit
+	if x.rule == ruleUnexplained && (len(x.slots) < plainSeconds || lost < plainly*x.span) {
+		return f, false
+	}
 	f.LostNS, f.Share = uint64(lost), min(lost/max(x.span, 1), 1)
 	switch damped := lost / max(x.span, float64(shortest)); {
 	case damped >= highShare:
@@ -139,7 +142,11 @@ func (j *job) finding(x *incident) (Finding, bool) {
 		if f.Share >= starved && x.rule != ruleOwn {
 			most = Medium // it does hardly anything else
 		}
-		f.limit(most, "it has been like this as long as it was watched")
+		why := "it has been like this as long as it was watched"
+		if x.from > j.slots[0].At+startSeconds {
+			why = "it came with another way of working, which may be meant"
+		}
+		f.limit(most, why)
 	}
 	if f.Symptom.Op == 0 {
 		f.Symptom = j.symptom(x, &f)

@@ -2,6 +2,9 @@ package rule
 
 import (
 	"fmt"
+	"math"
+	"path"
+	"slices"
 	"strings"
 
 	"ingero/internal/event"
@@ -13,7 +16,9 @@ import (
 // used it, and from what the driver says of its clock.
 
 func tellDevice(j *job, f *Finding) {
-	if reasons := j.window.throttle(f); reasons != "" {
+	samples := j.samples(f)
+	reasons, slower := throttle(samples, f)
+	if reasons != "" && slower >= mostOf*j.stretch(f) {
 		f.Kind = "gpu_throttled"
 		f.Summary = fmt.Sprintf("the GPU holds its clock down (%s): %s waited %s longer for the same work", reasons, f.Process.Comm, f.lost())
 		f.Fixes = []Fix{{Text: "Look after its cooling and its power limit", Command: "nvidia-smi -q -d PERFORMANCE,TEMPERATURE,POWER"}}
@@ -26,7 +31,7 @@ func tellDevice(j *job, f *Finding) {
 		f.Fixes = []Fix{{Text: "Look at the finding of that process: it holds all others up"}}
 		return
 	}
-	if others := j.sharers(f); len(others) > 0 {
+	if others := append(j.sharers(f), j.strangers(samples, f)...); len(others) > 0 {
 		f.Kind = "gpu_contention"
 		f.Culprits = others
 		f.Summary = fmt.Sprintf("%s uses the GPU as well: %s waited %s longer for the same work", others[0].name(), f.Process.Comm, f.lost())
@@ -43,16 +48,39 @@ func tellDevice(j *job, f *Finding) {
 	}}
 }
 
+// mostOf is the part of a slowdown that a cause must explain to be named.
+const mostOf = 0.5
+
+// samples returns what the driver said of the devices that the job uses, or
+// of all where it did not say who uses which.
+func (j *job) samples(f *Finding) []event.GPUSample {
+	mine := map[int]bool{}
+	for _, g := range j.window.GPU {
+		if usedBy(g, j.PID) {
+			mine[g.GPU] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(j.window.GPU), func(g event.GPUSample) bool { return len(mine) > 0 && !mine[g.GPU] })
+}
+
+func usedBy(g event.GPUSample, pid uint32) bool {
+	return slices.ContainsFunc(g.Procs, func(p event.GPUProc) bool { return p.PID == pid })
+}
+
 // throttle returns the reasons for which the clock was held down during a
-// finding and not before it.
-func (w *Window) throttle(f *Finding) string {
+// finding and not before it, and by how much that slows work down: 0.25 is a
+// quarter longer. Where the clock is not known it may be by anything.
+func throttle(samples []event.GPUSample, f *Finding) (reasons string, slower float64) {
 	during, before := map[string]int{}, map[string]bool{}
+	good := seconds(f.good)
 	n := 0
-	for _, g := range w.GPU {
+	var now, usual []float64
+	for _, g := range samples {
 		at := g.Time / 1e9
 		switch {
 		case at >= f.Start.Unix() && at < f.End.Unix():
 			n++
+			now = append(now, g.SMClock)
 			for _, r := range reasonsOf(g) {
 				during[r]++
 			}
@@ -61,6 +89,9 @@ func (w *Window) throttle(f *Finding) string {
 				before[r] = true
 			}
 		}
+		if good[at] {
+			usual = append(usual, g.SMClock)
+		}
 	}
 	var out []string
 	for _, r := range sortedKeys(during) {
@@ -68,7 +99,62 @@ func (w *Window) throttle(f *Finding) string {
 			out = append(out, r)
 		}
 	}
-	return strings.Join(out, ", ")
+	slower = math.Inf(1)
+	if a, b := median(now), median(usual); a > 0 && b > 0 {
+		slower = max(b/a-1, 0)
+	}
+	return strings.Join(out, ", "), slower
+}
+
+func median(of []float64) float64 {
+	if len(of) == 0 {
+		return 0
+	}
+	slices.Sort(of)
+	return of[len(of)/2]
+}
+
+// stretch is by how much longer than usual the job waited for a unit of work.
+func (j *job) stretch(f *Finding) float64 {
+	var now, normal float64
+	for _, s := range f.slots {
+		n := s.norm()
+		if n == nil {
+			continue
+		}
+		for _, p := range []event.Class{event.Sync, event.Launch} {
+			now += j.deviceTime(s, p)
+			normal += n.waits[p] * float64(s.units)
+		}
+	}
+	return max(now/max(normal, 1)-1, 0)
+}
+
+// strangers are processes that nobody traces, on a device of the job during
+// a finding and not in the good seconds. What they do there is not known.
+func (j *job) strangers(samples []event.GPUSample, f *Finding) []Culprit {
+	during, usual := map[uint32]string{}, map[uint32]bool{}
+	good := seconds(f.good)
+	for _, g := range samples {
+		at := g.Time / 1e9
+		for _, p := range g.Procs {
+			if good[at] {
+				usual[p.PID] = true
+			}
+			if at >= f.Start.Unix() && at < f.End.Unix() && j.window.process(p.PID) == nil {
+				during[p.PID] = path.Base(p.Name)
+			}
+		}
+	}
+	var out []Culprit
+	for pid, name := range during {
+		if !usual[pid] {
+			c := Culprit{PID: pid, Comm: name, NS: f.LostNS}
+			c.Cgroup, c.Container = j.window.place(pid)
+			out = append(out, c)
+		}
+	}
+	return byHarm(out)
 }
 
 func reasonsOf(g event.GPUSample) []string {

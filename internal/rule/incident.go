@@ -24,6 +24,14 @@ const (
 	slotShare = 0.02
 )
 
+// gapOf is the same for a rule: a start is one, however long its steps take.
+func gapOf(rule int) int64 {
+	if rule == ruleStart {
+		return 10
+	}
+	return maxGap
+}
+
 // clock turns time of the feeders into time of the job: feeders that wait for
 // each other lose it once.
 func (s *slot) clock(ns float64) float64 {
@@ -44,7 +52,7 @@ func (j *job) incidents() []*incident {
 			if lost < slotShare*float64(s.dur) {
 				continue
 			}
-			if now == nil || s.At-now.to >= maxGap {
+			if now == nil || s.At-now.to >= gapOf(r) {
 				now = &incident{rule: r, from: s.At}
 				all = append(all, now)
 			}

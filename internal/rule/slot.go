@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"slices"
+
 	"ingero/internal/event"
 	"ingero/internal/stats"
 )
@@ -78,6 +80,10 @@ func (s *slot) busy() float64 {
 	return float64(s.wall-s.idle()) / float64(s.wall)
 }
 
+// active is the feeders' time less what they gave away or spent waiting for
+// each other, ns: the time that is the job's clock.
+func (s *slot) active() float64 { return max(float64(s.wall-s.idle())-s.inner, 0) }
+
 // count is how often the process did something of a class, calls made by
 // other traced calls left out.
 func (s *slot) count(c event.Class) uint64 {
@@ -101,6 +107,7 @@ type job struct {
 	names   map[uint32]string // of threads
 	slots   []*slot
 	phases  []*phase
+	ending  int64 // unix s from which it only ends; 0: it does not
 }
 
 // newJob sums up the seconds of a process; nil if it has no feeder.
@@ -119,8 +126,20 @@ func newJob(p *stats.Process, w *Window) *job {
 		return nil
 	}
 	j.countUnits()
+	j.ending = j.lastWork()
 	j.findPhases()
 	return j
+}
+
+// lastWork is the second in which a process that has ended was last seen to
+// work: the rest is its end, such as the destructors of Python.
+func (j *job) lastWork() int64 {
+	for _, s := range slices.Backward(j.slots) {
+		if s.units > 0 && j.Ended != 0 {
+			return s.At
+		}
+	}
+	return 0
 }
 
 func (j *job) newSlot(second *stats.Second) *slot {
@@ -164,22 +183,30 @@ func (j *job) newSlot(second *stats.Second) *slot {
 
 // feedersOf returns the threads that keep the device busy: theirs is the time
 // that the device waits for. A thread that makes a call now and then beside a
-// much busier one does not count.
+// much busier one does not count. Launches take little time beside
+// waits and copies: a thread that makes its part of them, as that of autograd
+// does, is a feeder too.
 func feedersOf(p *stats.Process) map[uint32]bool {
-	in := map[uint32]uint64{}
-	var most uint64
+	in, launches := map[uint32]uint64{}, map[uint32]uint64{}
+	var most, mostLaunches uint64
 	for _, s := range p.Seconds {
 		for i := range s.Ledger {
 			l := &s.Ledger[i]
-			if c := l.Place.Class(); l.Place != 0 && l.TID != 0 && c != event.Device {
-				in[l.TID] += l.Total()
-				most = max(most, in[l.TID])
+			c := l.Place.Class()
+			if l.Place == 0 || l.TID == 0 || c == event.Device {
+				continue
+			}
+			in[l.TID] += l.Total()
+			most = max(most, in[l.TID])
+			if c == event.Launch {
+				launches[l.TID] += l.Total()
+				mostLaunches = max(mostLaunches, launches[l.TID])
 			}
 		}
 	}
 	feeders := map[uint32]bool{}
 	for tid, ns := range in {
-		if ns >= most/20 {
+		if ns >= most/20 || (launches[tid] > 0 && launches[tid] >= mostLaunches/20) {
 			feeders[tid] = true
 		}
 	}

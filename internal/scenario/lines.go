@@ -21,8 +21,9 @@ var lines = map[string]func(p *parser, at int64, w *words){
 	"event":  (*parser).event,
 	"system": (*parser).system,
 	"throttle": func(p *parser, at int64, w *words) {
-		p.s.GPU = append(p.s.GPU, event.GPUSample{Time: at * 1e9, Throttle: w.next()})
+		p.s.GPU = append(p.s.GPU, event.GPUSample{Time: at * 1e9, SMClock: -1, Throttle: w.next()})
 	},
+	"gpu": (*parser).gpu,
 }
 
 // longest is how long an interval of the ledger is at most.
@@ -42,6 +43,23 @@ func (p *parser) ledger(at int64, w *words) {
 	}
 	s := p.second(at)
 	s.Ledger = append(s.Ledger, l)
+}
+
+func (p *parser) gpu(at int64, w *words) {
+	g := event.GPUSample{Time: at * 1e9, GPU: int(w.number()), SMClock: -1}
+	for w.more() {
+		switch key := w.next(); key {
+		case "clock":
+			g.SMClock = float64(w.number())
+		case "throttle":
+			g.Throttle = w.next()
+		case "process":
+			g.Procs = append(g.Procs, event.GPUProc{PID: uint32(w.number()), Name: w.next(), Mem: -1})
+		default:
+			w.fail("unknown word %q", key)
+		}
+	}
+	p.s.GPU = append(p.s.GPU, g)
 }
 
 func (p *parser) calls(at int64, w *words) {

@@ -4,7 +4,7 @@
 // A line is one of
 //
 //	# a comment
-//	process PID COMM [parent PID] [container ID] [rank N] [of WORLD] [started SECOND]
+//	process PID COMM [parent PID] [container ID] [rank N] [of WORLD] [started SECOND] [ended SECOND]
 //	stack NAME FRAME | FRAME …
 //	second 10 [to 20]
 //	ledger TID PLACE STATE TIME [STATE TIME …]
@@ -16,6 +16,7 @@
 //	event OP TID TIME at OFFSET [runnable TIME] [blocked TIME] [bytes N] [stack NAME]
 //	system cpu PERCENT mem PERCENT load N [swap MIB] [free MIB]
 //	throttle REASON
+//	gpu INDEX [clock MHZ] [throttle REASON] [process PID NAME …]
 //
 // and speaks of the process, and of the second or all the seconds, named last.
 // PLACE is a call or "between". Process 1 is python3, and there from the start.
@@ -224,6 +225,8 @@ func (p *parser) newProcess(w *words) {
 			to.Rank.World = int32(w.number())
 		case "started":
 			to.Start = int64(w.number()) * 1e9
+		case "ended":
+			to.Ended = int64(w.number()) * 1e9
 		default:
 			w.fail("no %s", what)
 		}
