@@ -145,7 +145,7 @@ func chainText(c *query.Chain, col paint) string {
 		b.WriteString("\n")
 	}
 	if len(c.Stack) > 0 {
-		fmt.Fprintf(&b, "  Most of %s came from:\n%s\n", c.Symptom.Op, framesText(c.Stack))
+		fmt.Fprintf(&b, "  %s:\n%s\n", stackHead(c), framesText(c.Stack))
 	}
 	fmt.Fprintf(&b, "  Root cause: %s\n", printable(c.Cause.Summary))
 	if c.Explained < 0.9 && c.Impact.BaselineRate != nil {
@@ -162,6 +162,15 @@ func chainText(c *query.Chain, col paint) string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// stackHead says what the stack of a finding is. That of a gap is the stack of
+// the call that ended it.
+func stackHead(c *query.Chain) string {
+	if c.Symptom.Class == "gap" {
+		return "Most time " + c.Symptom.Op + " was before this call"
+	}
+	return "Most time in " + c.Symptom.Op + " came from here"
 }
 
 // symptomText says what the job felt, as in "cudaStreamSync p99=142ms (8.5x p50)".

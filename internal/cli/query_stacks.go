@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"ingero/internal/query"
@@ -28,9 +27,6 @@ func runByStack(ctx context.Context, env *Env, r *store.Reader, f store.Filter, 
 	}
 	return showStacks(env.Stdout, r, a, why, hint)
 }
-
-// framesShown is how many frames of a stack are printed; --json has all.
-const framesShown = 8
 
 func showStacks(w io.Writer, r *store.Reader, a *query.StacksAnswer, why, hint string) error {
 	var b strings.Builder
@@ -59,24 +55,14 @@ func showStacks(w io.Writer, r *store.Reader, a *query.StacksAnswer, why, hint s
 	return err
 }
 
-// framesText is a stack on lines of its own, innermost first. Where Python is
-// on it, of the native frames only the function called is shown: the others are
-// the interpreter's.
+// framesText is a stack on lines of its own, innermost first.
 func framesText(stack []query.Frame) string {
 	if len(stack) == 0 {
 		return "    (no stack)\n"
 	}
-	isNative := func(f query.Frame) bool { return f.PyFunc == "" }
-	if slices.ContainsFunc(stack, func(f query.Frame) bool { return !isNative(f) }) {
-		stack = append(stack[:1:1], slices.DeleteFunc(slices.Clone(stack[1:]), isNative)...)
-	}
 	var b strings.Builder
-	for i, f := range stack {
-		if i == framesShown && len(stack) > framesShown+1 {
-			fmt.Fprintf(&b, "    … %d more\n", len(stack)-i)
-			break
-		}
-		b.WriteString("    " + printable(query.FrameText(f)) + "\n")
+	for _, l := range query.StackText(stack) {
+		b.WriteString("    " + printable(l) + "\n")
 	}
 	return b.String()
 }

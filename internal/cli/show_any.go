@@ -54,8 +54,8 @@ func showStruct(b *strings.Builder, v reflect.Value, indent string) {
 		}
 		switch {
 		case isStack(value):
-			for i := range value.Len() {
-				fmt.Fprintf(b, "%s  %s\n", indent, printable(query.FrameText(value.Index(i).Interface().(query.Frame))))
+			for _, l := range query.StackText(value.Interface().([]query.Frame)) {
+				fmt.Fprintf(b, "%s  %s\n", indent, printable(l))
 			}
 		case isRows(value):
 			rows = append(rows, field{f.name, value})

@@ -118,9 +118,10 @@ func encodeEvents(ctx context.Context, s framer, stored []store.Stored) ([]Event
 	if err != nil {
 		return nil, err
 	}
-	out := make([]EventJSON, len(stored))
+	out, seen := make([]EventJSON, len(stored)), map[string]string{}
 	for i := range stored {
 		out[i] = EncodeEvent(stored[i].Event, stored[i].Node, stacks[stored[i].Stack])
+		shorten(out[i].Stack, seen)
 	}
 	return out, nil
 }

@@ -18,6 +18,7 @@ import (
 type Frame struct {
 	IP      string `json:"ip"`
 	Symbol  string `json:"symbol,omitempty"`
+	Short   string `json:"short,omitempty"` // ShortName of Symbol, if that is shorter
 	File    string `json:"file,omitempty"`
 	Source  string `json:"source,omitempty"`
 	Line    int    `json:"line,omitempty"`
@@ -30,28 +31,29 @@ type Frame struct {
 func encodeFrames(all []event.Frame) []Frame {
 	out := make([]Frame, len(all))
 	for i, f := range all {
-		out[i] = Frame{"0x" + strconv.FormatUint(f.IP, 16), f.Symbol, f.File, f.Source, f.Line, f.Inlined, f.PyFile, f.PyFunc, f.PyLine}
+		out[i] = Frame{"0x" + strconv.FormatUint(f.IP, 16), f.Symbol, "", f.File, f.Source, f.Line, f.Inlined, f.PyFile, f.PyFunc, f.PyLine}
 	}
 	return out
 }
 
-// FrameText is a frame for people: "[Python] train.py:8 in train_step()",
-// "cublasSgemm_v2+0xa6 (libcublas.so.12)", "(libtorch_cuda.so)".
-func FrameText(f Frame) string {
-	switch {
-	case f.PyFunc != "" || f.PyFile != "":
-		return fmt.Sprintf("[Python] %s:%d in %s()", f.PyFile, f.PyLine, f.PyFunc)
-	case f.Symbol != "" && f.File != "":
-		return fmt.Sprintf("%s (%s)", f.Symbol, f.File)
-	case f.Symbol != "":
-		return f.Symbol
-	case f.File != "":
-		return fmt.Sprintf("(%s)", f.File)
+// shorten adds the short names of an answer's frames; seen are those of others
+// in it. A trace that prints events as JSON does without: it takes as long as
+// all else about an event.
+func shorten(frames []Frame, seen map[string]string) {
+	for i := range frames {
+		f := &frames[i]
+		short, known := seen[f.Symbol]
+		if !known {
+			short = ShortName(f.Symbol)
+			seen[f.Symbol] = short
+		}
+		if short != f.Symbol {
+			f.Short = short
+		}
 	}
-	return f.IP
 }
 
-// StackLines tells a stack as --debug does, the call first.
+// StackLines tells a stack as --debug does, all of it, the call first.
 func StackLines(s *event.Stack) []string {
 	frames := encodeFrames(s.Frames)
 	lines := []string{fmt.Sprintf("stack trace for %s (PID %d, TID %d, %d frames):", s.Op, s.PID, s.TID, len(frames))}
@@ -156,11 +158,13 @@ func ByStack(ctx context.Context, s Stacked, p StacksParams) (*StacksAnswer, err
 		}
 		return cmp.Compare(y.Total, x.Total)
 	})
+	seen := map[string]string{}
 	for i, r := range order {
 		if p.Limit > 0 && i == p.Limit {
 			break
 		}
 		slices.Sort(r.Processes)
+		shorten(r.Stack, seen)
 		a.Stacks = append(a.Stacks, *r)
 	}
 	return a, nil
@@ -203,7 +207,9 @@ func worstStack(ctx context.Context, s StackSource, f rule.Finding) ([]Frame, er
 			return nil, err
 		}
 		if len(frames[t.Stack]) > 0 {
-			return encodeFrames(frames[t.Stack]), nil
+			stack := encodeFrames(frames[t.Stack])
+			shorten(stack, map[string]string{})
+			return stack, nil
 		}
 	}
 	return []Frame{}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,5 +107,20 @@ func TestStackLines(t *testing.T) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
 			t.Fatalf("got %q\nwant %q", got, want)
 		}
+	}
+}
+
+// Answers keep the whole name, and say a shorter one if there is one.
+func TestShorten(t *testing.T) {
+	long := "f<" + strings.Repeat("int, ", 20) + "int>+0x1"
+	frames, seen := []Frame{{Symbol: long}, {Symbol: "g+0x2"}, {PyFunc: "step"}, {Symbol: long}}, map[string]string{}
+	shorten(frames, seen)
+	for i, want := range []string{"f<…>+0x1", "", "", "f<…>+0x1"} {
+		if frames[i].Short != want {
+			t.Errorf("%d: %q, want %q", i, frames[i].Short, want)
+		}
+	}
+	if frames[0].Symbol != long {
+		t.Errorf("the name is %q", frames[0].Symbol)
 	}
 }

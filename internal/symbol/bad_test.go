@@ -327,3 +327,16 @@ func FuzzLines(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { lookup(data) })
 }
+
+// TestStubs has a name that nvcc puts together from one that is mangled.
+func TestStubs(t *testing.T) {
+	for name, want := range map[string]string{
+		"__device_stub__ZN2at6native52_GLOBAL__N__4671fab5_19_ForeachTernaryOp_cu_5285c63625multi_tensor_apply_kernelINS1_18TensorListMetadataILi2EEEEEvT_": "__device_stub__at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous namespace)::TensorListMetadata<2> >",
+		"__device_stub__ZN": "__device_stub__ZN", // not a mangled name
+		"__device_stub_f":   "__device_stub_f",
+	} {
+		if got := readable(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -309,7 +310,14 @@ func (r *Resolver) name(b *object, ref uint32) string {
 	return s
 }
 
-// readable demangles names of C++ and Rust. The result is at most 4 KB.
+// readable demangles names of C++ and Rust, also of the function that CUDA puts
+// in a kernel's place on the host. The result is at most 4 KB.
 func readable(name string) string {
+	const stub = "__device_stub_"
+	if mangled, is := strings.CutPrefix(name, stub); is && strings.HasPrefix(mangled, "_Z") {
+		if plain := readable(mangled); plain != mangled {
+			return stub + "_" + plain
+		}
+	}
 	return demangle.Filter(name, demangle.NoParams, demangle.MaxLength(12))
 }

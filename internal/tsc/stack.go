@@ -39,7 +39,7 @@ func newFrame(n *node) frame {
 	if name := text("py_func"); name != "" || text("py_file") != "" {
 		return frame{text("py_file"), name + "()" + colon(text("py_line"))}
 	}
-	name, _, _ := strings.Cut(text("symbol"), "+0x") // where in the function helps nobody
+	name, _, _ := strings.Cut(cmp.Or(text("short"), text("symbol")), "+0x") // where in the function helps nobody
 	name = demangle.Filter(name, demangle.NoParams, demangle.NoTemplateParams, demangle.NoEnclosingParams)
 	file := path.Base(text("file"))
 	if text("file") == "" {

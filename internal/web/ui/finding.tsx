@@ -33,7 +33,7 @@ export function Finding({ chain: c, open }: { chain: Chain; open: boolean }) {
         </li>)}</ol>
       </div>
     </div>
-    {c.stack.length > 0 && <><h3>Most of {c.symptom.op} came from</h3><Stack frames={c.stack} /></>}
+    {c.stack.length > 0 && <><h3>Most time {c.symptom.class === "gap" ? `${c.symptom.op} was before this call` : `in ${c.symptom.op} came from here`}</h3><Stack frames={c.stack} /></>}
     <h3>Evidence</h3>
     {c.evidence.map((e, i) => <Evidence key={i} text={e.text} statement={e.sql} />)}
   </details>;

@@ -5,7 +5,7 @@ export interface Coverage { calls: number; recorded: number; lost: number | null
 
 export interface Culprit { pid: number; tid?: number; comm: string; cgroup: string; container: string; ns: number; share: number; processes?: number }
 export interface Moment { at: string; layer: string; pid: number; comm: string; text: string; duration_ns: number }
-export interface Frame { ip: string; symbol?: string; file?: string; source?: string; line?: number; inlined?: boolean; py_file?: string; py_func?: string; py_line?: number }
+export interface Frame { ip: string; symbol?: string; short?: string; file?: string; source?: string; line?: number; inlined?: boolean; py_file?: string; py_func?: string; py_line?: number }
 export interface Chain {
   id: string; severity: string; node: string; pid: number; comm: string;
   started_at: string; ended_at: string | null; ongoing: boolean;

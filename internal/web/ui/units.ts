@@ -69,9 +69,10 @@ export function after(base: string, ns: number): string {
 /** Text of others: what does not print shows as a dot, as on the terminal. */
 export const printable = (s: string) => s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "·");
 
-/** A frame of a stack, as the command line tells it. */
-export function frame(f: { ip: string; symbol?: string; file?: string; py_file?: string; py_func?: string; py_line?: number }): string {
+/** A frame of a stack, with the whole path of its Python file. */
+export function frame(f: { ip: string; symbol?: string; short?: string; file?: string; py_file?: string; py_func?: string; py_line?: number }): string {
   if (f.py_func || f.py_file) return printable(`[Python] ${f.py_file}:${f.py_line} in ${f.py_func}()`);
-  if (f.symbol && f.file) return printable(`${f.symbol} (${f.file})`);
-  return printable(f.symbol || (f.file ? `(${f.file})` : f.ip));
+  const name = (f.short || f.symbol || "").replace(/\+0x0$/, "");
+  if (name && f.file) return printable(`${name} (${f.file})`);
+  return printable(name || (f.file ? `(${f.file})` : f.ip));
 }
