@@ -182,11 +182,14 @@ func symptomText(c *query.Chain) string {
 	if s.P99 == 0 {
 		return s.Op
 	}
+	if c.Cause.Kind == "cold_start" {
+		return fmt.Sprintf("%s took %s", s.Op, query.ShortDuration(int64(s.P99)))
+	}
 	text := fmt.Sprintf("%s p99=%s", s.Op, query.ShortDuration(int64(s.P99)))
 	switch {
 	case s.BaselineP99 != nil && *s.BaselineP99 > 0 && s.P99 >= *s.BaselineP99+*s.BaselineP99/5:
 		text += fmt.Sprintf(" (normally %s)", query.ShortDuration(int64(*s.BaselineP99)))
-	case s.P50 > 0:
+	case s.P50 > 0 && s.Count > 1:
 		text += fmt.Sprintf(" (%.1fx p50)", float64(s.P99)/float64(s.P50))
 	}
 	return text

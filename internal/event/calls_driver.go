@@ -4,7 +4,7 @@ var driverCalls = []Call{
 	{ID: MakeOp(Driver, 1), Lib: LIBCUDA, Name: "cuLaunchKernel", Class: Launch, Async: true, Args: Args{Handle: 1}},
 	{ID: MakeOp(Driver, 2), Lib: LIBCUDA, Name: "cuMemcpy", Class: Copy, Args: Args{Bytes: 3, Handle: 1, Dir: Unspecified}},
 	{ID: MakeOp(Driver, 3), Lib: LIBCUDA, Name: "cuMemcpyAsync", Class: Copy, Async: true, Args: Args{Bytes: 3, Handle: 4, Dir: Unspecified}},
-	{ID: MakeOp(Driver, 4), Lib: LIBCUDA, Name: "cuCtxSynchronize", Class: Sync},
+	{ID: MakeOp(Driver, 4), Lib: LIBCUDA, Name: "cuCtxSynchronize", Symbols: []string{"cuCtxSynchronize", "cuCtxSynchronize_v2"}, Class: Sync},
 	{ID: MakeOp(Driver, 5), Lib: LIBCUDA, Name: "cuMemAlloc", Symbols: []string{"cuMemAlloc_v2"}, Class: Alloc, Args: Args{Bytes: 2, Out: 1}},
 	{ID: MakeOp(Driver, 6), Lib: LIBCUDA, Name: "cuMemAllocManaged", Class: Alloc, Args: Args{Bytes: 2, Out: 1}},
 	{ID: MakeOp(Driver, 7), Lib: LIBCUDA, Name: "cuLaunchKernelEx", Class: Launch, Async: true, Args: Args{Handle: 2}},

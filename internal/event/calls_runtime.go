@@ -3,7 +3,8 @@ package event
 var runtimeCalls = []Call{
 	{ID: MakeOp(CUDA, 1), Name: "cudaMalloc", Class: Alloc, Args: Args{Bytes: 2, Out: 1}},
 	{ID: MakeOp(CUDA, 2), Name: "cudaFree", Class: Free, Args: Args{Handle: 1}},
-	{ID: MakeOp(CUDA, 3), Name: "cudaLaunchKernel", Class: Launch, Async: true, Args: Args{Handle: 1}},
+	// Code that nvcc 13 compiled launches through the second.
+	{ID: MakeOp(CUDA, 3), Name: "cudaLaunchKernel", Symbols: []string{"cudaLaunchKernel", "__cudaLaunchKernel"}, Class: Launch, Async: true, Args: Args{Handle: 1}},
 	{ID: MakeOp(CUDA, 4), Name: "cudaMemcpy", Class: Copy, Args: Args{Bytes: 3, Handle: 1, Kind: 4}},
 	{ID: MakeOp(CUDA, 5), Name: "cudaStreamSync", Symbols: []string{"cudaStreamSynchronize"}, Class: Sync, Args: Args{Handle: 1}},
 	{ID: MakeOp(CUDA, 6), Name: "cudaDeviceSync", Symbols: []string{"cudaDeviceSynchronize"}, Class: Sync},

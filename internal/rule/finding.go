@@ -232,15 +232,15 @@ func (j *job) symptom(x *incident, f *Finding) Symptom {
 			best, most = event.Class(p), grown
 		}
 	}
-	return j.worstOp(x, f, best)
+	return j.worstOp(f, best)
 }
 
 // worstOp is the operation of a class that took most time.
-func (j *job) worstOp(x *incident, f *Finding, class event.Class) Symptom {
-	y := Symptom{TID: j.busiest(x), During: &stats.Histogram{}}
+func (j *job) worstOp(f *Finding, class event.Class) Symptom {
+	y := Symptom{TID: j.busiest(f.slots), During: &stats.Histogram{}}
 	y.Comm = j.names[y.TID]
 	sums := map[event.Op]uint64{}
-	for _, s := range x.slots {
+	for _, s := range f.slots {
 		for op, c := range s.calls {
 			if op.Class() == class && outer(c) > 0 {
 				sums[op] += c.Hist.Sum()
@@ -257,7 +257,7 @@ func (j *job) worstOp(x *incident, f *Finding, class event.Class) Symptom {
 	if class == between {
 		op = opGap
 	}
-	y.During = percentiles(x.slots, op)
+	y.During = percentiles(f.slots, op)
 	if len(f.good) > 0 {
 		y.Usual = percentiles(f.good, op)
 	}
@@ -267,9 +267,9 @@ func (j *job) worstOp(x *incident, f *Finding, class event.Class) Symptom {
 var opGap = event.MakeOp(event.Host, 14)
 
 // busiest is the feeder with most time in calls.
-func (j *job) busiest(x *incident) uint32 {
+func (j *job) busiest(of []*slot) uint32 {
 	in := map[uint32]uint64{}
-	for _, s := range x.slots {
+	for _, s := range of {
 		for i := range s.Ledger {
 			if l := &s.Ledger[i]; l.Place != 0 && j.feeders[l.TID] {
 				in[l.TID] += l.Total()

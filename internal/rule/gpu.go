@@ -131,15 +131,19 @@ func (j *job) stretch(f *Finding) float64 {
 }
 
 // strangers are processes that nobody traces, on a device of the job during
-// a finding and not in the good seconds. What they do there is not known.
+// a finding and in few of the good seconds: whoever comes to work takes memory
+// first. What they do there is not known.
 func (j *job) strangers(samples []event.GPUSample, f *Finding) []Culprit {
-	during, usual := map[uint32]string{}, map[uint32]bool{}
-	good := seconds(f.good)
+	during, usual := map[uint32]string{}, map[uint32]int{}
+	good, n := seconds(f.good), 0
 	for _, g := range samples {
 		at := g.Time / 1e9
+		if good[at] {
+			n++
+		}
 		for _, p := range g.Procs {
 			if good[at] {
-				usual[p.PID] = true
+				usual[p.PID]++
 			}
 			if at >= f.Start.Unix() && at < f.End.Unix() && j.window.process(p.PID) == nil {
 				during[p.PID] = path.Base(p.Name)
@@ -148,7 +152,7 @@ func (j *job) strangers(samples []event.GPUSample, f *Finding) []Culprit {
 	}
 	var out []Culprit
 	for pid, name := range during {
-		if !usual[pid] {
+		if 2*usual[pid] < max(n, 1) {
 			c := Culprit{PID: pid, Comm: name, NS: f.LostNS}
 			c.Cgroup, c.Container = j.window.place(pid)
 			out = append(out, c)
@@ -233,6 +237,7 @@ func chargeCopy(_ *job, s *slot) []charge {
 }
 
 func tellCopy(j *job, f *Finding) {
+	f.Symptom = j.worstOp(f, event.Copy)
 	var bytes, before, ns, nsBefore float64
 	sum := func(of []*slot) (bytes, ns float64) {
 		for _, s := range of {

@@ -167,12 +167,23 @@ func (w *Window) find() []Finding {
 }
 
 // withoutRemainders drops what is unexplained where a larger cause was found
-// for the same time: its chain says how much of the loss it explains.
+// for the same time: its chain says how much of the loss it explains. So are
+// longer waits for the device beside a cause that took several times as much:
+// whoever is thrown off the CPU in such a wait does not see its end.
 func withoutRemainders(all []Finding) []Finding {
 	known := slices.Clone(all)
 	return slices.DeleteFunc(all, func(f Finding) bool {
-		return f.Kind == "unexplained" && slices.ContainsFunc(known, func(o Finding) bool {
-			return o.Kind != f.Kind && o.Process.PID == f.Process.PID && o.LostNS >= f.LostNS && o.Start.Before(f.End) && f.Start.Before(o.End)
+		var least uint64
+		switch f.Kind {
+		case "unexplained":
+			least = f.LostNS
+		case "gpu_bound":
+			least = 4 * f.LostNS
+		default:
+			return false
+		}
+		return slices.ContainsFunc(known, func(o Finding) bool {
+			return o.Kind != f.Kind && o.Process.PID == f.Process.PID && o.LostNS >= least && o.Start.Before(f.End) && f.Start.Before(o.End)
 		})
 	})
 }

@@ -58,9 +58,30 @@ func (j *job) unusual(op event.Op, ns uint64) bool {
 }
 
 func tellStart(j *job, f *Finding) {
+	f.Symptom = j.coldest(f)
 	f.Summary = fmt.Sprintf("cold start: contexts and modules were loaded, first calls were slow: %s", f.lost())
 	f.Fixes = startFixes
 	f.limit(Low, "it ends by itself")
+}
+
+// coldest is the operation whose loading took longest.
+func (j *job) coldest(f *Finding) Symptom {
+	y := Symptom{TID: j.busiest(f.slots), During: &stats.Histogram{}}
+	y.Comm = j.names[y.TID]
+	var most uint64
+	for _, s := range f.slots {
+		for op, c := range s.calls {
+			n := c.Hist.Max()
+			cold := op.Class() == event.Load || mayBeCold(op.Class()) && n >= coldNS && j.unusual(op, n)
+			if cold && outer(c) > 0 && (n > most || n == most && op < y.Op) {
+				y.Op, most = op, n
+			}
+		}
+	}
+	if y.Op != 0 {
+		y.During = percentiles(f.slots, y.Op)
+	}
+	return y
 }
 
 var startFixes = []Fix{{Text: "It happens once. To shorten it: CUDA_MODULE_LOADING=LAZY, keep the process alive between requests, warm up before serving"}}

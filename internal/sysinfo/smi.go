@@ -53,7 +53,7 @@ func OpenSMI() *SMI {
 		return nil
 	}
 	return openSMI(smiConfig{
-		path: path, every: time.Second, apps: 5 * time.Second, silence: 15 * time.Second,
+		path: path, every: time.Second, apps: 2 * time.Second, silence: 15 * time.Second,
 		pause: time.Second, limit: time.Minute, now: time.Now,
 	})
 }

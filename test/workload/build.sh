@@ -25,13 +25,16 @@ obj=$(mktemp -d)
 trap 'rm -rf "$obj"' EXIT
 cd "$here/src"
 
+# The path is an RPATH, which LD_LIBRARY_PATH does not override: machines with a
+# GPU name NVIDIA's libraries there.
+#
 # Frame pointers let stacks be walked. The runtime's flags keep push %rbp the
 # first instruction of a function, and calls into the driver real calls.
 cflags="-std=gnu11 -O2 -fPIC -Wall -Wextra -Wno-unused-parameter -Werror
 	-fvisibility=hidden -fno-omit-frame-pointer -fno-ident -fno-stack-protector
 	-fno-reorder-blocks-and-partition -U_FORTIFY_SOURCE"
 ldflags="-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,relro -Wl,-z,now -Wl,--hash-style=gnu
-	-Wl,-rpath,\$ORIGIN -Wl,--enable-new-dtags -Wl,--no-undefined"
+	-Wl,-rpath,\$ORIGIN -Wl,--disable-new-dtags -Wl,--no-undefined"
 runtime="-fno-shrink-wrap -fno-schedule-insns2 -fno-optimize-sibling-calls"
 start=
 if [ $arch = amd64 ]; then
