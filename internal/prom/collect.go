@@ -1,0 +1,94 @@
+package prom
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+
+	"ingero/internal/metric"
+)
+
+// Collector makes a source one of Prometheus's collectors.
+type Collector struct{ Source metric.Source }
+
+// Describe says nothing: which time series there are is known when they are
+// asked for.
+func (Collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends everything that is known now.
+func (c Collector) Collect(out chan<- prometheus.Metric) {
+	s := c.Source.Snapshot()
+	labels := labelCache{}
+	for _, m := range s.Metrics {
+		desc := prometheus.NewDesc(Name(m), m.Help, nil, nil)
+		for i := range m.Points {
+			out <- point{desc, m.Kind, &m.Points[i], labels.of(m.Points[i].Attrs)}
+		}
+	}
+	out <- point{target, metric.Gauge, &metric.Point{Value: 1}, labelPairs(resource(s.Resource))}
+}
+
+// target is the metric that has the attributes of a resource, by the rules of
+// OpenTelemetry.
+var target = prometheus.NewDesc("target_info", "1, with what is known of this agent and its host.", nil, nil)
+
+// resource leaves out what Prometheus says in the labels job and instance.
+func resource(attrs []metric.Attr) []metric.Attr {
+	var all []metric.Attr
+	for _, a := range attrs {
+		if a.Key != "service.name" && a.Key != "service.instance.id" {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// point is one time series.
+type point struct {
+	desc   *prometheus.Desc
+	kind   metric.Kind
+	point  *metric.Point
+	labels []*dto.LabelPair
+}
+
+// Desc returns what the metric is.
+func (p point) Desc() *prometheus.Desc { return p.desc }
+
+// Write fills in the value.
+func (p point) Write(m *dto.Metric) error {
+	m.Label = p.labels
+	switch p.kind {
+	case metric.Sum:
+		m.Counter = &dto.Counter{Value: proto.Float64(p.point.Value)}
+	case metric.Histogram:
+		m.Histogram = histogram(p.point.Hist)
+	default:
+		m.Gauge = &dto.Gauge{Value: proto.Float64(p.point.Value)}
+	}
+	return nil
+}
+
+// labelCache keeps the labels of attributes that several metrics share.
+type labelCache map[*metric.Attr][]*dto.LabelPair
+
+func (c labelCache) of(attrs []metric.Attr) []*dto.LabelPair {
+	if len(attrs) == 0 {
+		return nil
+	}
+	pairs, known := c[&attrs[0]]
+	if !known {
+		pairs = labelPairs(attrs)
+		c[&attrs[0]] = pairs
+	}
+	return pairs
+}
+
+// labelPairs are in order as attributes are: '.' and '_' both come before
+// letters.
+func labelPairs(attrs []metric.Attr) []*dto.LabelPair {
+	pairs := make([]*dto.LabelPair, len(attrs))
+	for i, a := range attrs {
+		pairs[i] = &dto.LabelPair{Name: proto.String(Label(a.Key)), Value: proto.String(a.Value)}
+	}
+	return pairs
+}
