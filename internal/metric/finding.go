@@ -18,13 +18,16 @@ type Finding struct {
 	Comm     string
 	Summary  string
 	Op       string // that became slower
-	Culprit  string // most harmful party; empty: nobody
-	Culprits []Attr // more of that party, such as its container
-	Fix      string // the first thing to do
-	Started  time.Time
-	Ended    time.Time // zero while it goes on
-	Lost     time.Duration
-	Share    float64 // of the time
+	Fix      string // the first thing to do; may be empty
+
+	Culprit    string // most harmful party; empty: nobody
+	CulpritPID uint32
+	Container  string // that it runs in; may be empty
+
+	Started time.Time
+	Ended   time.Time // zero while it goes on
+	Lost    time.Duration
+	Share   float64 // of the time
 }
 
 // maxLogs is how many logs are kept for those who fetch them.
@@ -93,7 +96,7 @@ func (k *findings) take(f Finding, now time.Time) {
 }
 
 func (k *findings) tell(f *Finding, news string, at, now time.Time) {
-	attrs := append([]Attr{
+	attrs := []Attr{
 		{"ingero.finding.id", clean(f.ID)},
 		{"ingero.finding.kind", clean(f.Kind)},
 		{"ingero.finding.lost", strconv.FormatFloat(f.Lost.Seconds(), 'f', 3, 64)}, // s
@@ -102,10 +105,13 @@ func (k *findings) tell(f *Finding, news string, at, now time.Time) {
 		{"ingero.finding.started", f.Started.UTC().Format(time.RFC3339Nano)},
 		{"operation", clean(f.Op)},
 		{"process.command", clean(f.Comm)},
-		{"process.pid", strconv.FormatUint(uint64(f.PID), 10)},
-	}, f.Culprits...)
+		{"process.pid", number(f.PID)},
+	}
 	if f.Culprit != "" {
-		attrs = append(attrs, Attr{"ingero.culprit", clean(f.Culprit)})
+		attrs = append(attrs, Attr{"ingero.culprit.command", clean(f.Culprit)}, Attr{"ingero.culprit.pid", number(f.CulpritPID)})
+	}
+	if f.Container != "" {
+		attrs = append(attrs, Attr{"ingero.culprit.container.id", clean(f.Container)})
 	}
 	if f.Fix != "" {
 		attrs = append(attrs, Attr{"ingero.finding.fix", long(f.Fix)})

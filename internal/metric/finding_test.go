@@ -35,7 +35,7 @@ func TestFindings(t *testing.T) {
 	var got []string
 	logs, next, forgotten := b.Logs(0)
 	for _, l := range logs {
-		got = append(got, attr(l, "ingero.finding.news")+" "+l.Text+" "+attr(l, "ingero.culprit"))
+		got = append(got, attr(l, "ingero.finding.news")+" "+l.Text+" "+attr(l, "ingero.culprit.command"))
 		if l.Time.After(l.Observed) || l.Event != "ingero.finding" || l.Severity != severityOf(l.Text) {
 			t.Errorf("%+v", l)
 		}

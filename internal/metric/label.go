@@ -43,7 +43,7 @@ func cut(s string, limit int) string {
 func processLabels(p event.Process) []Attr {
 	l := []Attr{
 		{"process.command", clean(p.Comm)},
-		{"process.pid", strconv.FormatUint(uint64(p.PID), 10)},
+		{"process.pid", number(p.PID)},
 	}
 	if p.Container != "" {
 		l = append(l, Attr{"container.id", clean(p.Container)})

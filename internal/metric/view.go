@@ -225,7 +225,7 @@ func (v *view) perFinding(value func(*Finding) float64) []Point {
 	sums := map[[4]string]float64{}
 	for i := range v.active {
 		f := &v.active[i]
-		sums[[4]string{f.Kind, clean(f.Comm), strconv.FormatUint(uint64(f.PID), 10), f.Severity}] += value(f)
+		sums[[4]string{f.Kind, clean(f.Comm), number(f.PID), f.Severity}] += value(f)
 	}
 	var all []Point
 	for _, k := range slices.SortedFunc(maps.Keys(sums), func(a, b [4]string) int { return slices.Compare(a[:], b[:]) }) {

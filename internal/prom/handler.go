@@ -48,17 +48,15 @@ type answer struct {
 }
 
 // Handler serves what the source knows to scrapers, under /metrics.
-func Handler(source metric.Source) (http.Handler, error) {
+func Handler(source metric.Source) http.Handler {
 	h := &handler{registry: prometheus.NewRegistry(), now: time.Now, turn: make(chan struct{}, 1), answers: map[expfmt.Format]answer{}}
-	if err := h.registry.Register(Collector{source}); err != nil {
-		return nil, fmt.Errorf("serve metrics: %w", err)
-	}
+	h.registry.MustRegister(Collector{source})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ingero: the metrics are at /metrics")
 	})
-	return mux, nil
+	return mux
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -16,51 +16,40 @@ const (
 	perPower              = 2 << stats.Scale // buckets of ours in one of them
 )
 
-// shift turns numbers of our buckets into those of a native histogram of the
-// same scale: ours count in ns, theirs in s, and 10^9 is 2^(956.72/32). It is
-// rounded up to whole buckets, so a native histogram shows durations
-// 2^(0.285/32), 0.62 %, shorter than they are, besides the 1.1 % by which a
-// value may differ from the middle of its bucket.
-const shift = 957
-
-// zero is how long what is in the lowest bucket, of 0 and 1 ns, takes at most.
-const zero = 1e-9
-
-// maxGap is how many empty buckets are written rather than a new span: a span
+// maxGap is how many empty buckets are written rather than a new span, which
 // takes more room.
 const maxGap = 2
 
-// histogram writes a distribution of ns as one of seconds.
+// histogram writes a distribution of ns as one of seconds. As a native
+// histogram durations look 0.62 % shorter than they are (stats.Seconds says
+// why), besides the 1.1 % by which a value may differ from the middle of its
+// bucket. Classic buckets are exact.
 func histogram(h *stats.Histogram) *dto.Histogram {
+	s := h.Seconds()
 	out := &dto.Histogram{
 		SampleCount: proto.Uint64(h.Count()), SampleSum: proto.Float64(float64(h.Sum()) / 1e9),
-		Schema: proto.Int32(stats.Scale), ZeroThreshold: proto.Float64(zero), ZeroCount: proto.Uint64(0),
+		Schema: proto.Int32(stats.Scale), ZeroThreshold: proto.Float64(stats.ZeroSeconds), ZeroCount: &s.Zero,
+		PositiveDelta: make([]int64, 0, len(s.Counts)),
 	}
 	classic(out, h)
-	buckets := 0
-	h.Each(func(int, uint64) { buckets++ })
-	out.PositiveDelta = make([]int64, 0, 2*buckets)
-	next, last := int32(0), int64(0) // the bucket after the one before, and its count
-	h.Each(func(bucket int, count uint64) {
-		if bucket == 0 {
-			out.ZeroCount = proto.Uint64(count)
-			return
+	next, last := 0, int64(0) // the bucket after the one before, and its count
+	for i, count := range s.Counts {
+		if count == 0 {
+			continue
 		}
-		gap, n := int32(bucket-shift)-next, len(out.PositiveSpan)
-		if n == 0 || gap > maxGap {
-			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: &gap, Length: proto.Uint32(0)})
-			n++
+		at, n := s.First+1+i, len(out.PositiveSpan)
+		if gap := at - next; n == 0 || gap > maxGap {
+			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: proto.Int32(int32(gap)), Length: proto.Uint32(1)})
 		} else {
 			for range gap {
 				out.PositiveDelta = append(out.PositiveDelta, -last)
 				last = 0
 			}
-			*out.PositiveSpan[n-1].Length += uint32(gap)
+			*out.PositiveSpan[n-1].Length += uint32(gap) + 1
 		}
 		out.PositiveDelta = append(out.PositiveDelta, int64(count)-last)
-		*out.PositiveSpan[n-1].Length++
-		next, last = int32(bucket-shift)+1, int64(count)
-	})
+		next, last = at+1, int64(count)
+	}
 	return out
 }
 

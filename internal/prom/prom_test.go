@@ -70,14 +70,6 @@ func sample(t testing.TB) *metric.Collector {
 	return c
 }
 
-func handlerOf(t testing.TB, source metric.Source) http.Handler {
-	h, err := Handler(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
 func get(t testing.TB, h http.Handler, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r, w := httptest.NewRequest("GET", "/metrics", nil), httptest.NewRecorder()
@@ -98,7 +90,7 @@ const (
 )
 
 func TestText(t *testing.T) {
-	h := handlerOf(t, sample(t))
+	h := Handler(sample(t))
 	for file, accept := range map[string]string{"testdata/metrics.txt": "", "testdata/openmetrics.txt": openMetrics} {
 		w := get(t, h, "Accept", accept)
 		got := regexp.MustCompile(`go="[^"]*"|host_arch="[^"]*"`).ReplaceAllString(w.Body.String(), "HERE")
@@ -118,7 +110,7 @@ func TestText(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	h := handlerOf(t, sample(t))
+	h := Handler(sample(t))
 	for accept, want := range map[string]string{"": "text/plain; version=0.0.4", openMetrics: "application/openmetrics-text; version=1.0.0", protobuf: "application/vnd.google.protobuf"} {
 		unpacked := get(t, h, "Accept", accept)
 		if got := unpacked.Header().Get("Content-Type"); !strings.HasPrefix(got, want) {
@@ -164,7 +156,7 @@ func TestPedantic(t *testing.T) {
 func TestPromtool(t *testing.T) {
 	bpftest.NeedPrometheus(t)
 	check := exec.Command("promtool", "check", "metrics", "--extended")
-	check.Stdin = get(t, handlerOf(t, sample(t))).Body
+	check.Stdin = get(t, Handler(sample(t))).Body
 	out, err := check.CombinedOutput()
 	complaints := regexp.MustCompile(`(?m)^.*(error:|should|not allowed|must|no help).*$`).FindAllString(string(out), -1)
 	if err != nil || len(complaints) > 0 {
@@ -175,6 +167,7 @@ func TestPromtool(t *testing.T) {
 // Buckets of a native histogram answer quantiles as ours do, but for the shift.
 func TestNativeHistogram(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
+	const shift = 957 // between our buckets, of ns, and those of Prometheus, of s
 	h := &stats.Histogram{}
 	for range 10_000 {
 		h.Add(uint64(math.Exp(r.Float64()*20) * 10))
@@ -253,7 +246,7 @@ func (s slow) Snapshot() metric.Snapshot { s.asked <- struct{}{}; return s.Sourc
 // Many who ask at the same time cost what one costs.
 func TestManyAsk(t *testing.T) {
 	s := slow{sample(t), make(chan struct{}, 1000)}
-	h := handlerOf(t, s)
+	h := Handler(s)
 	var all sync.WaitGroup
 	for i := range 100 {
 		all.Go(func() { get(t, h, "Accept", protobuf+fmt.Sprintf(";escaping=%d", i)) })
