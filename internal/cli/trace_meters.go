@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -52,7 +53,7 @@ func openMeters(o meterOptions, st *status) (*meters, error) {
 	}
 	// Scrapers speak plain HTTP, and come from elsewhere; that needs a word: an address.
 	if m.server, err = serve.Listen(serve.Options{Addr: o.prometheus, NoTLS: true, Insecure: host != "", AnyHost: true}); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--prometheus: %w", err)
 	}
 	st.say("metrics at %s/metrics: %s", m.server.URL(), whoIsAnswered(m.server, host))
 	return m, nil
@@ -74,7 +75,7 @@ func (m *meters) start(t *tracer) {
 		return
 	}
 	m.collector = metric.NewCollector(metric.Options{
-		Node: t.plan.node, Version: version, Commit: commit, Kinds: rule.Kinds, Now: time.Now, Self: t.self,
+		Node: t.plan.node, Version: version, Commit: revision(), Kinds: rule.Kinds, Now: time.Now, Self: t.self,
 	})
 	until, end := context.WithCancel(context.Background())
 	m.end = end
