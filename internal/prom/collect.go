@@ -9,7 +9,10 @@ import (
 )
 
 // Collector makes a source one of Prometheus's collectors.
-type Collector struct{ Source metric.Source }
+type Collector struct {
+	Source metric.Source
+	Native bool // distributions as native histograms as well, which no text can tell
+}
 
 // Describe says nothing: which time series there are is known when they are
 // asked for.
@@ -18,14 +21,14 @@ func (Collector) Describe(chan<- *prometheus.Desc) {}
 // Collect sends everything that is known now.
 func (c Collector) Collect(out chan<- prometheus.Metric) {
 	s := c.Source.Snapshot()
-	labels := labelCache{}
+	labels := newLabelCache()
 	for _, m := range s.Metrics {
 		desc := prometheus.NewDesc(Name(m), m.Help, nil, nil)
 		for i := range m.Points {
-			out <- point{desc, m.Kind, &m.Points[i], labels.of(m.Points[i].Attrs)}
+			out <- point{desc, m.Kind, &m.Points[i], labels.of(m.Points[i].Attrs), c.Native}
 		}
 	}
-	out <- point{target, metric.Gauge, &metric.Point{Value: 1}, labelPairs(resource(s.Resource))}
+	out <- point{target, metric.Gauge, &metric.Point{Value: 1}, labels.of(resource(s.Resource)), false}
 }
 
 // target is the metric that has the attributes of a resource, by the rules of
@@ -49,6 +52,7 @@ type point struct {
 	kind   metric.Kind
 	point  *metric.Point
 	labels []*dto.LabelPair
+	native bool
 }
 
 // Desc returns what the metric is.
@@ -62,33 +66,42 @@ func (p point) Write(m *dto.Metric) error {
 		m.Counter = &dto.Counter{Value: proto.Float64(p.point.Value)}
 	case metric.Histogram:
 		m.Histogram = histogram(p.point.Hist)
+		if p.native {
+			native(m.Histogram, p.point.Hist)
+		}
 	default:
 		m.Gauge = &dto.Gauge{Value: proto.Float64(p.point.Value)}
 	}
 	return nil
 }
 
-// labelCache keeps the labels of attributes that several metrics share.
-type labelCache map[*metric.Attr][]*dto.LabelPair
+// labelCache keeps what several time series share.
+type labelCache struct {
+	sets  map[*metric.Attr][]*dto.LabelPair
+	pairs map[metric.Attr]*dto.LabelPair
+}
 
+func newLabelCache() labelCache {
+	return labelCache{map[*metric.Attr][]*dto.LabelPair{}, map[metric.Attr]*dto.LabelPair{}}
+}
+
+// of returns the labels of attributes. They are in order as attributes are:
+// '.' and '_' both come before letters.
 func (c labelCache) of(attrs []metric.Attr) []*dto.LabelPair {
 	if len(attrs) == 0 {
 		return nil
 	}
-	pairs, known := c[&attrs[0]]
-	if !known {
-		pairs = labelPairs(attrs)
-		c[&attrs[0]] = pairs
+	set, known := c.sets[&attrs[0]]
+	if known {
+		return set
 	}
-	return pairs
-}
-
-// labelPairs are in order as attributes are: '.' and '_' both come before
-// letters.
-func labelPairs(attrs []metric.Attr) []*dto.LabelPair {
-	pairs := make([]*dto.LabelPair, len(attrs))
+	set = make([]*dto.LabelPair, len(attrs))
 	for i, a := range attrs {
-		pairs[i] = &dto.LabelPair{Name: proto.String(Label(a.Key)), Value: proto.String(a.Value)}
+		if c.pairs[a] == nil {
+			c.pairs[a] = &dto.LabelPair{Name: proto.String(Label(a.Key)), Value: proto.String(a.Value)}
+		}
+		set[i] = c.pairs[a]
 	}
-	return pairs
+	c.sets[&attrs[0]] = set
+	return set
 }

@@ -35,11 +35,11 @@ const (
 // handler answers GET /metrics. Answers are made one at a time, and are kept
 // compressed: a client that does not take its answer keeps no more than that.
 type handler struct {
-	registry *prometheus.Registry
-	now      func() time.Time
-	turn     chan struct{} // who holds it makes an answer
-	mu       sync.Mutex
-	answers  map[expfmt.Format]answer
+	text, protobuf *prometheus.Registry
+	now            func() time.Time
+	turn           chan struct{} // who holds it makes an answer
+	mu             sync.Mutex
+	answers        map[expfmt.Format]answer
 }
 
 type answer struct {
@@ -49,8 +49,7 @@ type answer struct {
 
 // Handler serves what the source knows to scrapers, under /metrics.
 func Handler(source metric.Source) http.Handler {
-	h := &handler{registry: prometheus.NewRegistry(), now: time.Now, turn: make(chan struct{}, 1), answers: map[expfmt.Format]answer{}}
-	h.registry.MustRegister(Collector{source})
+	h := newHandler(source)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", h)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -59,6 +58,16 @@ func Handler(source metric.Source) http.Handler {
 	return mux
 }
 
+func newHandler(source metric.Source) *handler {
+	h := &handler{
+		text: prometheus.NewRegistry(), protobuf: prometheus.NewRegistry(), now: time.Now, turn: make(chan struct{}, 1), answers: map[expfmt.Format]answer{},
+	}
+	h.text.MustRegister(Collector{Source: source})
+	h.protobuf.MustRegister(Collector{Source: source, Native: true})
+	return h
+}
+
+// ServeHTTP gives the newest answer in the form that the client likes best.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	said := expfmt.NegotiateAccept(r.Header, formats...)
 	format := plain(said)
@@ -143,7 +152,11 @@ func (h *handler) answer(r *http.Request, f expfmt.Format) ([]byte, error) {
 
 // make writes everything in one format.
 func (h *handler) make(f expfmt.Format) ([]byte, error) {
-	families, err := h.registry.Gather()
+	registry := h.text
+	if f == expfmt.FmtProtoDelim {
+		registry = h.protobuf
+	}
+	families, err := registry.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("collect metrics: %w", err)
 	}

@@ -20,18 +20,35 @@ const (
 // takes more room.
 const maxGap = 2
 
-// histogram writes a distribution of ns as one of seconds. As a native
-// histogram durations look 0.62 % shorter than they are (stats.Seconds says
-// why), besides the 1.1 % by which a value may differ from the middle of its
-// bucket. Classic buckets are exact.
+// histogram writes a distribution of ns as one of seconds, with classic
+// buckets, which are exact.
 func histogram(h *stats.Histogram) *dto.Histogram {
-	s := h.Seconds()
-	out := &dto.Histogram{
-		SampleCount: proto.Uint64(h.Count()), SampleSum: proto.Float64(float64(h.Sum()) / 1e9),
-		Schema: proto.Int32(stats.Scale), ZeroThreshold: proto.Float64(stats.ZeroSeconds), ZeroCount: &s.Zero,
-		PositiveDelta: make([]int64, 0, len(s.Counts)),
-	}
+	out := &dto.Histogram{SampleCount: proto.Uint64(h.Count()), SampleSum: proto.Float64(float64(h.Sum()) / 1e9)}
 	classic(out, h)
+	return out
+}
+
+// span is a run of buckets with what it points to.
+type span struct {
+	dto.BucketSpan
+	offset int32
+	length uint32
+}
+
+// native adds the buckets of a native histogram. In it durations look 0.62 % shorter
+// than they are (stats.Seconds says why), besides the 1.1 % by which a value
+// may differ from the middle of its bucket.
+func native(out *dto.Histogram, h *stats.Histogram) {
+	s := h.Seconds()
+	out.Schema, out.ZeroThreshold, out.ZeroCount = proto.Int32(stats.Scale), proto.Float64(stats.ZeroSeconds), proto.Uint64(s.Zero)
+	full := 0
+	for _, count := range s.Counts {
+		if count > 0 {
+			full++
+		}
+	}
+	spans := make([]span, 0, full) // one piece of memory
+	out.PositiveDelta = make([]int64, 0, full*(1+maxGap))
 	next, last := 0, int64(0) // the bucket after the one before, and its count
 	for i, count := range s.Counts {
 		if count == 0 {
@@ -39,7 +56,10 @@ func histogram(h *stats.Histogram) *dto.Histogram {
 		}
 		at, n := s.First+1+i, len(out.PositiveSpan)
 		if gap := at - next; n == 0 || gap > maxGap {
-			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: proto.Int32(int32(gap)), Length: proto.Uint32(1)})
+			spans = append(spans, span{offset: int32(gap), length: 1})
+			x := &spans[len(spans)-1]
+			x.Offset, x.Length = &x.offset, &x.length
+			out.PositiveSpan = append(out.PositiveSpan, &x.BucketSpan)
 		} else {
 			for range gap {
 				out.PositiveDelta = append(out.PositiveDelta, -last)
@@ -50,7 +70,6 @@ func histogram(h *stats.Histogram) *dto.Histogram {
 		out.PositiveDelta = append(out.PositiveDelta, int64(count)-last)
 		next, last = at+1, int64(count)
 	}
-	return out
 }
 
 // classic adds the cumulative buckets. The last, +Inf, follows by itself.
