@@ -195,7 +195,7 @@ func TestNothingIsLostWhenProcessesEnd(t *testing.T) {
 	var made, before float64
 	next := uint32(1)
 	series := map[string]float64{}
-	for range 800 {
+	for range 500 {
 		batch := pipeline.Batch{}
 		for range r.IntN(4) {
 			batch.Processes = append(batch.Processes, process(next, fmt.Sprintf("job%d", next%3)))
