@@ -3,6 +3,7 @@ package bpftest
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 )
 
@@ -23,6 +24,22 @@ func NeedBPF(t testing.TB) {
 		t.Fatal(why)
 	}
 	t.Skip(why)
+}
+
+// NeedPrometheus skips the test unless prometheus and promtool are installed.
+// With REQUIRE_PROMETHEUS set it fails instead.
+func NeedPrometheus(t testing.TB) {
+	t.Helper()
+	for _, program := range []string{"prometheus", "promtool"} {
+		if _, err := exec.LookPath(program); err == nil {
+			continue
+		}
+		why := "needs " + program + ": apt-get install prometheus"
+		if os.Getenv("REQUIRE_PROMETHEUS") != "" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
 }
 
 func exists(path string) bool {

@@ -46,6 +46,7 @@ type traceOptions struct {
 	noIO      bool
 	noTCP     bool
 	noNet     bool
+	meters    meterOptions
 	command   []string
 
 	// Set by demo: where the command prints, a screen all the same, a database
@@ -75,6 +76,7 @@ without colours and cursor control. NO_COLOR takes the colours off the screen.`,
 		Example: `  sudo ingero trace
   sudo ingero trace --pid 4821,5032 --duration 60s
   sudo ingero trace --json | jq .op
+  sudo ingero trace --prometheus :9090
   sudo ingero trace -- python3 train.py`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && cmd.ArgsLenAtDash() == 0 {
@@ -112,6 +114,7 @@ without colours and cursor control. NO_COLOR takes the colours off the screen.`,
 	f.BoolVar(&o.noIO, "no-io", false, "do not look at block devices")
 	f.BoolVar(&o.noTCP, "no-tcp", false, "do not look at TCP retransmits")
 	f.BoolVar(&o.noNet, "no-net", false, "do not look at what sockets send and receive")
+	o.meters.flags(f)
 	return cmd
 }
 
@@ -287,10 +290,16 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 		return err
 	}
 	defer status.close()
+	m, err := openMeters(plan.meters, status)
+	if err != nil {
+		return err
+	}
+	defer m.close()
 	t, err := newTracer(env, plan, status)
 	if err != nil {
 		return err
 	}
+	t.meters = m
 	if err := t.start(); err != nil {
 		return errors.Join(err, t.close())
 	}

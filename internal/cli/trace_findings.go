@@ -135,6 +135,7 @@ func (a *analyst) follow(chains []query.Chain, now time.Time, last bool) {
 		x.chain, x.seen = c, true
 		if changed {
 			a.fresh = append(a.fresh, storedChain(c))
+			a.t.meters.finding(c)
 		}
 		a.tell(x)
 	}
@@ -145,6 +146,7 @@ func (a *analyst) follow(chains []query.Chain, now time.Time, last bool) {
 		if x.chain.Ongoing { // more data, and it turned out to be something else
 			x.chain.Ongoing, x.chain.Ended = false, &now
 			a.fresh = append(a.fresh, storedChain(x.chain))
+			a.t.meters.finding(x.chain)
 			a.tell(x)
 		}
 		a.past = append(a.past, x.chain)

@@ -117,6 +117,7 @@ func (r *recorder) describe(b *pipeline.Batch) {
 	for _, step := range b.Steps {
 		r.writer.ClockStep(store.ClockStep(step))
 	}
+	r.t.meters.dropped(b.Dropped)
 	for _, n := range b.Dropped {
 		r.session.Lost += n
 	}

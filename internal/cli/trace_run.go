@@ -29,6 +29,7 @@ type tracer struct {
 	stacks   *pipeline.Stacks // nil if no stacks are taken
 	pythons  *pythons         // nil without stacks
 	recorder *recorder
+	meters   *meters // nil: nobody is told
 	command  *command
 	found    discovery
 	waiting  map[int]bool // processes given by --pid that still live
@@ -169,12 +170,16 @@ func (t *tracer) run(ctx context.Context) error {
 		defer timer.Stop()
 	}
 	out := newOutput(t)
+	t.meters.start(t)
 	t.analyst = newAnalyst(t)
 	var sinks []pipeline.Sink
 	if t.stacks != nil {
 		sinks = append(sinks, t.pythons, t.stacks) // before those that ask it
 	}
 	sinks = append(sinks, t.window, t.analyst, out)
+	if t.meters != nil {
+		sinks = append(sinks, t.meters.collector)
+	}
 	if t.recorder != nil {
 		sinks = append(sinks, t.recorder.queue)
 	}
@@ -191,6 +196,7 @@ func (t *tracer) run(ctx context.Context) error {
 	err := <-done
 	t.resume() // also when the trace failed before it could
 	stop()
+	t.meters.stop()
 	out.finish(ctx)
 	return err
 }

@@ -61,11 +61,13 @@ func (s *second) add(b *pipeline.Batch, living []event.Process) error {
 	if err != nil {
 		return nil // no CPU time has passed, or /proc is odd: next second
 	}
+	now := event.Snapshot{
+		Time: x.Time.UnixNano(), CPU: x.CPU, Mem: x.Mem, MemAvail: x.MemAvail, Swap: x.Swap, Load: x.Load,
+		PSICPU: x.PSICPU, PSIMem: x.PSIMem, PSIIO: x.PSIIO, Cores: x.Cores,
+	}
+	s.t.meters.system(now)
 	if s.filter.Keep(x) {
-		b.Snapshots = append(b.Snapshots, event.Snapshot{
-			Time: x.Time.UnixNano(), CPU: x.CPU, Mem: x.Mem, MemAvail: x.MemAvail, Swap: x.Swap, Load: x.Load,
-			PSICPU: x.PSICPU, PSIMem: x.PSIMem, PSIIO: x.PSIIO, Cores: x.Cores,
-		})
+		b.Snapshots = append(b.Snapshots, now)
 	}
 	return nil
 }

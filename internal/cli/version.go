@@ -16,24 +16,32 @@ var (
 
 // versionText is what version prints and what sessions in the store carry.
 func versionText() string {
-	c, b := commit, built
+	b := built
+	if b == "" {
+		b = setting("vcs.time")
+	}
+	return fmt.Sprintf("%s (commit: %s, built: %s)", version, revision(), b)
+}
+
+// revision is the commit that this was built from, or "unknown".
+func revision() string {
+	if commit != "" {
+		return commit
+	}
+	c := setting("vcs.revision")
+	return c[:min(len(c), 7)]
+}
+
+// setting is what the Go toolchain noted when it built this, or "unknown".
+func setting(key string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision" && c == "" && len(s.Value) >= 7:
-				c = s.Value[:7]
-			case s.Key == "vcs.time" && b == "":
-				b = s.Value
+			if s.Key == key {
+				return s.Value
 			}
 		}
 	}
-	if c == "" {
-		c = "unknown"
-	}
-	if b == "" {
-		b = "unknown"
-	}
-	return fmt.Sprintf("%s (commit: %s, built: %s)", version, c, b)
+	return "unknown"
 }
 
 func versionCommand(env *Env) *cobra.Command {

@@ -31,6 +31,13 @@ type Window struct {
 	ranks []*job // those of other nodes as well
 }
 
+// Kinds are all kinds of findings; each has a case of its own in testdata.
+var Kinds = []string{
+	"cpu_contention", "cpu_throttled", "memory_reclaim", "page_fault", "block_io", "network_wait", "lock_wait", "gpu_bound",
+	"gpu_contention", "memcpy_bound", "alloc_churn", "graph_recapture", "graph_pool", "cold_start", "oom_kill",
+	"tcp_retransmit", "gpu_throttled", "process_hang", "noisy_neighbor", "straggler", "unexplained",
+}
+
 // rule is one cause of lost time.
 type rule struct {
 	kind string

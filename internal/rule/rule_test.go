@@ -16,13 +16,6 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the findings in testdata")
 
-// kinds are those of DESIGN.md section 5 that need a case of their own.
-var kinds = []string{
-	"cpu_contention", "cpu_throttled", "memory_reclaim", "page_fault", "block_io", "network_wait", "lock_wait", "gpu_bound",
-	"gpu_contention", "memcpy_bound", "alloc_churn", "graph_recapture", "graph_pool", "cold_start", "oom_kill",
-	"tcp_retransmit", "gpu_throttled", "process_hang", "noisy_neighbor", "straggler", "unexplained",
-}
-
 // Each testdata file is named after a kind and holds cases in pairs:
 // "NAME seconds", as package scenario reads them, and "NAME findings".
 func TestRules(t *testing.T) {
@@ -63,7 +56,7 @@ func TestRules(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range kinds {
+	for _, k := range Kinds {
 		if tested[k+" fires"] == 0 || tested[k+" is silent"] == 0 {
 			t.Errorf("%s needs a case in which it fires and one in which it is silent", k)
 		}

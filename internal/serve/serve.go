@@ -27,6 +27,7 @@ type Options struct {
 	Token     string   // that requests must bear; empty: none
 	Insecure  bool     // answer others on the network without a token
 	Hosts     []string // names of this machine, besides localhost and its host name
+	AnyHost   bool     // where others are answered, answer them to any name
 	Log       io.Writer
 }
 
@@ -80,6 +81,7 @@ func Listen(o Options) (*Server, error) {
 	}
 	local := s.listener.Addr().(*net.TCPAddr).IP.IsLoopback()
 	s.guard = newGuard(o.Token, o.Hosts, local)
+	s.guard.any = o.AnyHost && !local
 	if !o.NoTLS {
 		config, err := s.tlsConfig()
 		if err != nil {
@@ -99,6 +101,9 @@ func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
+
+// Local reports whether only this machine is answered.
+func (s *Server) Local() bool { return s.guard.local }
 
 // URL is where the server answers, for this machine.
 func (s *Server) URL() string {

@@ -101,6 +101,33 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// Where everybody is answered, names matter only if we say so.
+func TestAnyHost(t *testing.T) {
+	for _, c := range []struct {
+		addr string
+		any  bool
+		want int
+	}{{"0.0.0.0:0", false, 403}, {"0.0.0.0:0", true, 200}, {"127.0.0.1:0", true, 403}} {
+		s, port := start(t, Options{Addr: c.addr, NoTLS: true, Insecure: true, AnyHost: c.any}, hello)
+		if s.Local() != (c.addr == "127.0.0.1:0") {
+			t.Errorf("%s: local %v", c.addr, s.Local())
+		}
+		r, err := http.NewRequest("GET", "http://127.0.0.1:"+port, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "gpu-7.cluster.example"
+		got, err := client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Body.Close()
+		if got.StatusCode != c.want {
+			t.Errorf("%+v: %s", c, got.Status)
+		}
+	}
+}
+
 func client() *http.Client {
 	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 }

@@ -127,7 +127,8 @@ func (h *Histogram) AddSum(sum, maximum uint64) {
 	h.max = max(h.max, maximum)
 }
 
-// Merge adds everything that o counted.
+// Merge adds everything that o counted. What was copied from h by assignment
+// before stays as it was, if both only change by Merge.
 func (h *Histogram) Merge(o *Histogram) {
 	if len(h.bins) == 0 {
 		h.bins = append(h.bins, o.bins...)

@@ -90,6 +90,27 @@ func TestMergeAndEncodeKeepEverything(t *testing.T) {
 	})
 }
 
+func TestMergeLeavesCopies(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var sum Histogram
+		var copies []Histogram
+		var encoded [][]byte
+		for _, values := range rapid.SliceOfN(rapid.SliceOf(rapid.Uint64Range(0, 1<<20)), 1, 8).Draw(t, "parts") {
+			var part Histogram
+			for _, v := range values {
+				part.Add(v)
+			}
+			sum.Merge(&part)
+			copies, encoded = append(copies, sum), append(encoded, sum.AppendTo(nil))
+		}
+		for i := range copies {
+			if !slices.Equal(copies[i].AppendTo(nil), encoded[i]) {
+				t.Fatalf("copy %d changed", i)
+			}
+		}
+	})
+}
+
 func FuzzMergeEncoded(f *testing.F) {
 	var h Histogram
 	h.Add(7)

@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/store":    {"internal/event", "internal/stats"},
 	"internal/metric":   {"internal/event", "internal/stats", "internal/pipeline"},
 	"internal/otlp":     {"internal/metric", "internal/stats"},
+	"internal/prom":     {"internal/metric", "internal/serve", "internal/stats"},
 	"internal/probe":    {"internal/event", "internal/stats", "internal/proc", "internal/python", "internal/unwind"},
 	"internal/unwind":   {"internal/proc"},
 	"internal/query":    {"internal/event", "internal/stats", "internal/store", "internal/rule", "internal/check"},

@@ -185,7 +185,7 @@ type answer struct {
 		Total, P50, P95, P99, Max                    uint64
 		TotalNS                                      uint64 `json:"total_ns"`
 		PID                                          uint32
-		P50NS, P99NS, MaxNS                          uint64
+		P99NS                                        uint64 `json:"p99_ns"`
 	}
 	Events []map[string]any
 }
