@@ -40,28 +40,13 @@ func tellAlloc(j *job, f *Finding) {
 }
 
 // chargeCapture is the time spent on recording and preparing graphs, if it
-// goes on: that should happen once for each shape.
+// goes on: that should happen once for each shape. What is queued while
+// capturing is not work but its recording: the ledger has it at Capturing.
 func chargeCapture(j *job, s *slot) []charge {
-	if s.count(event.Capture)+s.count(event.Prepare) < 2 || j.starting(s) {
+	if (s.count(event.Capture)+s.count(event.Prepare) < 2 && s.place(event.Capturing) == 0) || j.starting(s) {
 		return nil
 	}
-	ns := own(s, event.Capture, event.Prepare)
-	// What is launched while capturing is not work but its recording. In a
-	// second with n captures and m launches of graphs, it is what eager
-	// launches there were.
-	var graphs, launches uint64
-	for op, c := range s.calls {
-		switch {
-		case op.Class() == event.Launch && op.Source() == event.Graph:
-			graphs += outer(c)
-		case op.Class() == event.Launch:
-			launches += c.Hist.Sum()
-		}
-	}
-	if graphs > 0 {
-		ns += min(float64(launches), own(s, event.Launch))
-	}
-	return []charge{{rule: ruleCapture, ns: ns}}
+	return []charge{{rule: ruleCapture, ns: own(s, event.Capture, event.Prepare, event.Capturing)}}
 }
 
 func tellCapture(j *job, f *Finding) {
