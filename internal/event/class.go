@@ -22,7 +22,7 @@ const (
 	Block           // block devices
 	Network         // sockets and TCP
 	Gap             // time between calls
-	Capturing       // time in which a thread records a graph, beside calls of the host's own
+	Capturing       // a thread records a graph: between its calls, and in those that are recorded
 )
 
 var classNames = [...]string{
