@@ -168,6 +168,8 @@ found:
 	}
 	dur = now - f->start_ns;
 	ret = PT_REGS_RC(ctx);
+	if (!depth && spec->capture > CAPTURE_RECORDS)
+		note_capture(th, f, tgid, ret);
 	index = cell_of(th, task, row);
 	c = bpf_map_lookup_elem(&cells, &index);
 	if (!c)

@@ -31,12 +31,21 @@ enum state {
 	BY_POLL,
 };
 
+/* What a call has to do with the capture of a graph. */
+enum capture_role {
+	CAPTURE_NONE,
+	CAPTURE_RECORDS, /* it queues work: while its thread captures, that is only recorded */
+	CAPTURE_BEGINS,
+	CAPTURE_ENDS,
+	CAPTURE_OVER, /* a thread that makes it does not capture any more */
+};
+
 /* Which registers a call's probe captures: a row's event.Args. */
 struct call_spec {
 	u8 bytes, mul, shift, handle, out, kind, dir;
 	u8 device, new_ctx, ctx;
 	u8 sampled; /* fast calls may be left out of the records */
-	u8 _pad;
+	u8 capture; /* an enum capture_role */
 };
 
 /* One call, recorded when it returns; or one operation of the host. */

@@ -6,6 +6,7 @@
 #include "histogram.h"
 #include "target.h"
 #include "cell.h"
+#include "capture.h"
 #include "ledger.h"
 #include "device.h"
 #include "record.h"
@@ -31,6 +32,7 @@ struct call_record *unused_call_record __attribute__((unused));
 struct process_record *unused_process_record __attribute__((unused));
 enum process_kind *unused_process_kind __attribute__((unused));
 enum state *unused_state __attribute__((unused));
+enum capture_role *unused_capture_role __attribute__((unused));
 enum emit *unused_emit __attribute__((unused));
 enum unwind_kind *unused_unwind_kind __attribute__((unused));
 enum unwind_outcome *unused_unwind_outcome __attribute__((unused));

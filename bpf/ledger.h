@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /* The time ledger: where every thread of a traced process spends its time. A
- * thread is always at one place (inside its outermost traced call, or between
- * calls) and in one state. Each change settles the time since the last one, so
+ * thread is always at one place (inside its outermost traced call, capturing a
+ * graph, or between calls) and in one state. Each change settles the time since the last one, so
  * the entries of a thread add up to the time it lived. */
 #pragma once
 
 #define MAX_ENTRIES 8192 /* pairs of thread and place */
-#define BETWEEN MAX_CALLS /* the place outside of all traced calls */
-#define PLACE_MASK (2 * MAX_CALLS - 1)
 
 /* One thread at one place. Mapped into user space, which takes differences. */
 struct ledger_entry {
 	u64 start_boottime; /* of the thread; with tid it is unique */
 	u32 tgid;           /* 0: free */
 	u32 tid;
-	u32 place; /* a row, or BETWEEN */
+	u32 place; /* see place_of */
 	u32 ended; /* the thread has exited; set in its BETWEEN entry */
 	u64 ns[STATES];
 	u64 max_ns[STATES]; /* the longest single interval that ended here */
@@ -68,7 +66,7 @@ static __noinline struct ledger_entry *take_entry(struct thread *th, struct task
 
 static __always_inline struct ledger_entry *entry_of(struct thread *th, struct task_struct *task)
 {
-	u32 place = th->depth ? th->frames[0].row & (MAX_CALLS - 1) : BETWEEN, index;
+	u32 place = place_of(th), index;
 
 	index = th->entries[place & PLACE_MASK];
 	if (!index)
@@ -145,7 +143,7 @@ static __always_inline void close_books(struct thread *th, struct task_struct *t
 
 	settle(th, task, bpf_ktime_get_ns());
 	th->exited = 1;
-	th->depth = 0;
+	th->depth = th->capture = 0;
 	e = entry_of(th, task);
 	if (e)
 		e->ended = 1;

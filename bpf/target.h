@@ -47,6 +47,7 @@ struct thread {
 	/* the ledger */
 	u32 state;
 	u32 cpu;         /* where it runs or waits to */
+	u64 capture;     /* the stream that it captures (capture.h); 0 is none */
 	u64 since_ns;    /* settled up to here */
 	u64 began_ns;    /* when the state began */
 	u64 runnable_ns; /* totals, for the split of each call */

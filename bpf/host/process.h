@@ -32,7 +32,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	if (th) {
 		settle(th, task, bpf_ktime_get_ns());
 		th->depth = th->gpu = 0; /* no call and no device survives its program */
-		th->left_ns = 0;
+		th->left_ns = th->capture = 0;
 	}
 	tell_process(task, PROCESS_EXEC, task->real_parent->tgid, NULL);
 	return 0;

@@ -107,6 +107,7 @@ int look_at_threads(struct bpf_iter__task *ctx)
 	if (th) {
 		if (!th->exited) {
 			settle(th, task, now);
+			check_capture(th, task);
 			count_tallies(th, task);
 			book_waker(th, task);
 		}

@@ -37,6 +37,7 @@ type Call struct {
 	Symbols []string // exported names, newest first; empty means Name
 	Class   Class
 	Async   bool // returns before the device is done
+	Begins  bool // of class Capture: the thread captures from its return on; others end that
 	Args    Args
 }
 

@@ -22,12 +22,13 @@ const (
 	Block           // block devices
 	Network         // sockets and TCP
 	Gap             // time between calls
+	Capturing       // a thread records a graph: between its calls, and in those that are recorded
 )
 
 var classNames = [...]string{
 	None: "none", Launch: "launch", Alloc: "alloc", Free: "free", Copy: "copy", Sync: "sync",
 	Capture: "capture", Prepare: "prepare", Load: "load", Device: "device",
-	Lifecycle: "lifecycle", Sched: "sched", Memory: "memory", Block: "block", Network: "network", Gap: "gap",
+	Lifecycle: "lifecycle", Sched: "sched", Memory: "memory", Block: "block", Network: "network", Gap: "gap", Capturing: "capturing",
 }
 
 // String returns the name used in JSON and on screen.

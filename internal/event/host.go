@@ -18,6 +18,7 @@ var HostOps = []Info{
 	{MakeOp(Host, 12), "pod_oom_kill", Lifecycle, "a pod was killed for want of memory", ""},
 	{MakeOp(Host, 13), "cpu_throttle", Sched, "held back by a CPU quota: periods, and the time of all its threads", ""},
 	{MakeOp(Host, 14), "gap", Gap, "1 ms or more between the calls of a thread", ""},
+	{MakeOp(Host, 15), "capturing", Capturing, "a place of the time ledger: a thread records a CUDA graph, from the call that begins it to the one that ends it", ""},
 	{MakeOp(IO, 1), "block_read", Block, "a read from a block device; arg1 is the device, major << 20 | minor", "block_rq_issue block_rq_complete block_io_start? block_rq_insert?"},
 	{MakeOp(IO, 2), "block_write", Block, "a write to a block device; arg1 is the device", "block_rq_issue block_rq_complete block_io_start? block_rq_insert?"},
 	{MakeOp(IO, 3), "block_discard", Block, "a discard on a block device; arg1 is the device", "block_rq_issue block_rq_complete block_io_start? block_rq_insert?"},

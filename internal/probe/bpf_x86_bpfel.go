@@ -59,8 +59,25 @@ type bpfCallSpec struct {
 	NewCtx  uint8
 	Ctx     uint8
 	Sampled uint8
-	Pad     uint8
+	Capture uint8
 }
+
+type bpfCaptureKey struct {
+	_      structs.HostLayout
+	Stream uint64
+	Tgid   uint32
+	Pad    uint32
+}
+
+type bpfCaptureRole uint32
+
+const (
+	bpfCaptureRoleCAPTURE_NONE    bpfCaptureRole = 0
+	bpfCaptureRoleCAPTURE_RECORDS bpfCaptureRole = 1
+	bpfCaptureRoleCAPTURE_BEGINS  bpfCaptureRole = 2
+	bpfCaptureRoleCAPTURE_ENDS    bpfCaptureRole = 3
+	bpfCaptureRoleCAPTURE_OVER    bpfCaptureRole = 4
+)
 
 type bpfCell struct {
 	_             structs.HostLayout
@@ -316,6 +333,7 @@ type bpfThread struct {
 	Cells          [256]uint16
 	State          uint32
 	Cpu            uint32
+	Capture        uint64
 	SinceNs        uint64
 	BeganNs        uint64
 	RunnableNs     uint64
@@ -398,6 +416,7 @@ const (
 	bpfMapBuckets             = "buckets"
 	bpfMapBudgets             = "budgets"
 	bpfMapCallRecords         = "call_records"
+	bpfMapCaptures            = "captures"
 	bpfMapCellIndex           = "cell_index"
 	bpfMapCells               = "cells"
 	bpfMapContexts            = "contexts"
@@ -458,6 +477,7 @@ const (
 	bpfVarRowBlockDiscard     = "row_block_discard"
 	bpfVarRowBlockRead        = "row_block_read"
 	bpfVarRowBlockWrite       = "row_block_write"
+	bpfVarRowCapturing        = "row_capturing"
 	bpfVarRowDirectReclaim    = "row_direct_reclaim"
 	bpfVarRowGap              = "row_gap"
 	bpfVarRowMajorFault       = "row_major_fault"
@@ -476,6 +496,7 @@ const (
 	bpfVarSwitchTellsState    = "switch_tells_state"
 	bpfVarTaking              = "taking"
 	bpfVarUnusedCallRecord    = "unused_call_record"
+	bpfVarUnusedCaptureRole   = "unused_capture_role"
 	bpfVarUnusedEmit          = "unused_emit"
 	bpfVarUnusedEnroll        = "unused_enroll"
 	bpfVarUnusedProcessKind   = "unused_process_kind"
@@ -561,6 +582,7 @@ type bpfMapSpecs struct {
 	Buckets        *ebpf.MapSpec `ebpf:"buckets"`
 	Budgets        *ebpf.MapSpec `ebpf:"budgets"`
 	CallRecords    *ebpf.MapSpec `ebpf:"call_records"`
+	Captures       *ebpf.MapSpec `ebpf:"captures"`
 	CellIndex      *ebpf.MapSpec `ebpf:"cell_index"`
 	Cells          *ebpf.MapSpec `ebpf:"cells"`
 	Contexts       *ebpf.MapSpec `ebpf:"contexts"`
@@ -605,6 +627,7 @@ type bpfVariableSpecs struct {
 	RowBlockDiscard     *ebpf.VariableSpec `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.VariableSpec `ebpf:"row_block_read"`
 	RowBlockWrite       *ebpf.VariableSpec `ebpf:"row_block_write"`
+	RowCapturing        *ebpf.VariableSpec `ebpf:"row_capturing"`
 	RowDirectReclaim    *ebpf.VariableSpec `ebpf:"row_direct_reclaim"`
 	RowGap              *ebpf.VariableSpec `ebpf:"row_gap"`
 	RowMajorFault       *ebpf.VariableSpec `ebpf:"row_major_fault"`
@@ -623,6 +646,7 @@ type bpfVariableSpecs struct {
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
 	Taking              *ebpf.VariableSpec `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
+	UnusedCaptureRole   *ebpf.VariableSpec `ebpf:"unused_capture_role"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.VariableSpec `ebpf:"unused_enroll"`
 	UnusedProcessKind   *ebpf.VariableSpec `ebpf:"unused_process_kind"`
@@ -658,6 +682,7 @@ type bpfMaps struct {
 	Buckets        *ebpf.Map `ebpf:"buckets"`
 	Budgets        *ebpf.Map `ebpf:"budgets"`
 	CallRecords    *ebpf.Map `ebpf:"call_records"`
+	Captures       *ebpf.Map `ebpf:"captures"`
 	CellIndex      *ebpf.Map `ebpf:"cell_index"`
 	Cells          *ebpf.Map `ebpf:"cells"`
 	Contexts       *ebpf.Map `ebpf:"contexts"`
@@ -690,6 +715,7 @@ func (m *bpfMaps) Close() error {
 		m.Buckets,
 		m.Budgets,
 		m.CallRecords,
+		m.Captures,
 		m.CellIndex,
 		m.Cells,
 		m.Contexts,
@@ -735,6 +761,7 @@ type bpfVariables struct {
 	RowBlockDiscard     *ebpf.Variable `ebpf:"row_block_discard"`
 	RowBlockRead        *ebpf.Variable `ebpf:"row_block_read"`
 	RowBlockWrite       *ebpf.Variable `ebpf:"row_block_write"`
+	RowCapturing        *ebpf.Variable `ebpf:"row_capturing"`
 	RowDirectReclaim    *ebpf.Variable `ebpf:"row_direct_reclaim"`
 	RowGap              *ebpf.Variable `ebpf:"row_gap"`
 	RowMajorFault       *ebpf.Variable `ebpf:"row_major_fault"`
@@ -753,6 +780,7 @@ type bpfVariables struct {
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
 	Taking              *ebpf.Variable `ebpf:"taking"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
+	UnusedCaptureRole   *ebpf.Variable `ebpf:"unused_capture_role"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`
 	UnusedEnroll        *ebpf.Variable `ebpf:"unused_enroll"`
 	UnusedProcessKind   *ebpf.Variable `ebpf:"unused_process_kind"`

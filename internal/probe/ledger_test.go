@@ -86,6 +86,7 @@ func TestLedgerAddsUp(t *testing.T) {
 	dir := sim(t)
 	for name, args := range map[string]string{
 		"sleeping":  "--steps 0 --duration-s 1 --gap-us 2000 --launches 20",
+		"capturing": "--steps 0 --duration-s 1 --graph --recapture 1 --capture-us 2000 --launches 20",
 		"spinning":  "--steps 0 --duration-s 1 --wait spin --launches 20",
 		"8-threads": "--steps 0 --duration-s 1 --threads 8 --launches 20 --wait spin",
 		"fast":      "--bench cudaLaunchKernel --count 300000 --kernel-ns 0",

@@ -169,6 +169,7 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		rows[i] = bpfCallSpec{
 			Bytes: a.Bytes, Mul: a.Mul, Shift: a.Shift, Handle: a.Handle, Out: a.Out, Kind: a.Kind,
 			Dir: uint8(a.Dir), Device: a.Device, NewCtx: a.NewCtx, Ctx: a.Ctx,
+			Capture: uint8(captureRole(c)),
 		}
 		if c.Sampled() {
 			rows[i].Sampled = 1
@@ -219,6 +220,21 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 		}
 	}
 	return nil
+}
+
+// captureRole is what a call has to do with the capture of a graph.
+func captureRole(c event.Call) bpfCaptureRole {
+	switch {
+	case c.Begins:
+		return bpfCaptureRoleCAPTURE_BEGINS
+	case c.Class == event.Capture:
+		return bpfCaptureRoleCAPTURE_ENDS
+	case c.Class == event.Launch && c.ID.Source() == event.Graph, c.Class == event.Sync && c.Args.Handle == 0:
+		return bpfCaptureRoleCAPTURE_OVER
+	case c.Async:
+		return bpfCaptureRoleCAPTURE_RECORDS
+	}
+	return bpfCaptureRoleCAPTURE_NONE
 }
 
 // explain adds what to do to an error of the loader.

@@ -69,7 +69,7 @@ type Thread struct {
 
 // Cell is the time of one thread at one place in one state.
 type Cell struct {
-	Place string  `json:"place"` // the outermost traced call, or "between calls"
+	Place string  `json:"place"` // the outermost traced call, "capturing" a graph, or "between calls"
 	State string  `json:"state"`
 	NS    uint64  `json:"ns"`
 	Share float64 `json:"share"`

@@ -120,7 +120,7 @@ func (x *LedgerStep) add(l *stats.Ledger) {
 			x.States[event.State(state).String()] += ns
 		}
 	}
-	if l.Place != 0 {
+	if l.Place.IsCall() {
 		x.InCall += l.Total()
 	}
 }

@@ -185,15 +185,28 @@ func placeInCode(t store.StackTime, frames []event.Frame) string {
 	return b.String()
 }
 
+// told are the operations whose stacks tell where a symptom comes from.
+func told(symptom event.Op) []event.Op {
+	switch {
+	case symptom == 0:
+		return []event.Op{opGap}
+	case symptom.Class() != event.Capturing:
+		return []event.Op{symptom}
+	}
+	var captures []event.Op
+	for _, i := range event.Ops() {
+		if i.Class == event.Capture {
+			captures = append(captures, i.ID)
+		}
+	}
+	return captures
+}
+
 // worstStack is the stack of the symptom's operation with which the process
 // spent most time while a finding lasted; empty if none is known.
 func worstStack(ctx context.Context, s StackSource, f rule.Finding) ([]Frame, error) {
-	op := f.Symptom.Op
-	if op == 0 {
-		op = opGap
-	}
 	times, err := s.StackTimes(ctx, store.Filter{
-		From: f.Start.UnixNano(), To: f.End.UnixNano(), PIDs: []uint32{f.Process.PID}, Ops: []event.Op{op},
+		From: f.Start.UnixNano(), To: f.End.UnixNano(), PIDs: []uint32{f.Process.PID}, Ops: told(f.Symptom.Op),
 	})
 	if err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ type Tile struct {
 
 // TilePlace is the part of a tile at one place.
 type TilePlace struct {
-	Place string // the outermost traced call, or "between calls"
+	Place string // the outermost traced call, "capturing" a graph, or "between calls"
 	NS    int64
 }
 

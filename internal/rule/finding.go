@@ -41,7 +41,7 @@ type Fix struct {
 // Symptom is what the job felt: the operation that became slower, or a gap
 // between calls that grew.
 type Symptom struct {
-	Op            event.Op // 0: the time between calls
+	Op            event.Op // 0: the time between calls; capturing: a place, which is not counted
 	TID           uint32
 	Comm          string
 	During, Usual *stats.Histogram // durations; Usual is nil where no good second is known
@@ -254,8 +254,11 @@ func (j *job) worstOp(f *Finding, class event.Class) Symptom {
 		}
 	}
 	op := y.Op
-	if class == between {
+	switch class {
+	case between:
 		op = opGap
+	case event.Capturing:
+		y.Op, op = opCapturing, opCapturing
 	}
 	y.During = percentiles(f.slots, op)
 	if len(f.good) > 0 {
@@ -264,7 +267,7 @@ func (j *job) worstOp(f *Finding, class event.Class) Symptom {
 	return y
 }
 
-var opGap = event.MakeOp(event.Host, 14)
+var opGap, opCapturing = event.MakeOp(event.Host, 14), event.MakeOp(event.Host, 15)
 
 // busiest is the feeder with most time in calls.
 func (j *job) busiest(of []*slot) uint32 {

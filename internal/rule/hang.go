@@ -74,7 +74,9 @@ func (j *job) hanging(i int) bool {
 	}
 	var inside uint64
 	for p := 1; p < classes; p++ {
-		inside += s.place(event.Class(p))
+		if event.Class(p) != event.Capturing {
+			inside += s.place(event.Class(p))
+		}
 	}
 	// Several feeders: one is stuck, others wait for it between calls.
 	return inside >= s.dur/100*95

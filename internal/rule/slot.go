@@ -7,10 +7,10 @@ import (
 	"ingero/internal/stats"
 )
 
-const classes = int(event.Gap) + 1
+const classes = int(event.Capturing) + 1
 
-// between is the place outside of all traced calls; the other places are the
-// class of the outermost call.
+// between is the place outside of all traced calls and captures; the other
+// places are the class of the outermost call, or Capturing.
 const between = event.None
 
 // cell is the time that feeders spent at one place in one state.
@@ -193,7 +193,7 @@ func feedersOf(p *stats.Process) map[uint32]bool {
 		for i := range s.Ledger {
 			l := &s.Ledger[i]
 			c := l.Place.Class()
-			if l.Place == 0 || l.TID == 0 || c == event.Device {
+			if !l.Place.IsCall() || l.TID == 0 || c == event.Device {
 				continue
 			}
 			in[l.TID] += l.Total()

@@ -8,7 +8,7 @@ type Ledger struct {
 	PID, TID uint32
 	Start    int64 // of the thread, unix ns
 	Comm     string
-	Place    event.Op // the outermost traced call; 0 is between calls
+	Place    event.Op // the outermost traced call, or capturing; 0 is between calls
 	NS       [event.States]uint64
 	Count    [event.States]uint64 // intervals that ended
 	Max      [event.States]uint64 // the longest of them, ns

@@ -38,8 +38,8 @@ var deviceCases = []Case{
 		Job: step + "--alloc-bytes 1048576 --alloc-ns 50000", Inject: control("allocs=40", "allocs=1"), Kinds: []string{"alloc_churn"},
 	},
 	{
-		Name: "device/recapture", Text: "the graph is captured again in each step",
-		Job: step + "--graph --instantiate-ns 3000000", Inject: control("recapture=1", "recapture=0"), Kinds: []string{"graph_recapture"},
+		Name: "device/recapture", Text: "the graph is captured again in each step, with host work meanwhile",
+		Job: step + "--graph --instantiate-ns 3000000", Inject: control("recapture=1 capture_us=2000", "recapture=0"), Kinds: []string{"graph_recapture"},
 	},
 	{
 		Name: "device/graph-pool", Text: "eight shapes for a pool of four graphs",

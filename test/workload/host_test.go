@@ -37,6 +37,7 @@ func TestHostWork(t *testing.T) {
 		{"loaders that read", "--loaders 2 --loader-file DATA --loader-bytes 1048576", 0},
 		{"loaders with a lock", "--loaders 3 --loader-lock-us 20000", 15 * time.Millisecond},
 		{"slow allocation", "--alloc-bytes 4096 --allocs 5 --alloc-ns 2000000", 20 * time.Millisecond},
+		{"slow capture", "--graph --recapture 1 --capture-us 20000", 20 * time.Millisecond},
 		{"slow instantiation", "--graph --recapture 1 --instantiate-ns 20000000", 20 * time.Millisecond},
 		{"large copies", "--copy-bytes 1000000 --bandwidth 1e8 --copy-every 4", 20 * time.Millisecond},
 	}

@@ -102,7 +102,7 @@ static const struct { const char *key; u64 *to; int device; } numbers[] = {
 #define N(field) { #field, &live.field, 0 }
 #define DEVICE(field) { #field, &live.field, 1 }
 	N(gap_us), N(launches), DEVICE(kernel_ns), N(copy_bytes), N(copy_every), N(allocs), DEVICE(alloc_ns),
-	N(recapture), N(shapes), DEVICE(instantiate_ns), N(work_us), N(read_bytes), N(map_pages), N(drop),
+	N(recapture), N(capture_us), N(shapes), DEVICE(instantiate_ns), N(work_us), N(read_bytes), N(map_pages), N(drop),
 	N(dirty_bytes), N(grow_bytes), N(write_bytes), N(write_every), N(lock_us), N(peer_bytes), N(loader_us),
 	N(loader_bytes), N(loader_lock_us),
 #undef N

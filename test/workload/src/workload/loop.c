@@ -68,8 +68,10 @@ static void capture(struct worker *w, u64 at)
 		TRY(cuStreamBeginCapture_v2, w->stream, 0);
 	else
 		TRY(cudaStreamBeginCapture, w->stream, 0);
-	for (u64 i = 0, n = LIVE(launches); i < n; i++)
+	for (u64 i = 0, n = LIVE(launches); i < n; i++) {
+		work(LIVE(capture_us) / n);
 		launch(w, i);
+	}
 	if (opt.driver) {
 		TRY(cuStreamEndCapture, w->stream, &g);
 		TRY(cuGraphInstantiateWithFlags, &w->exec[at], g, 0);

@@ -49,7 +49,8 @@ static const char usage[] =
 	"  --lock --lock-us N  --peer HOST:PORT --peer-bytes N  --requests FIFO\n"
 	"  --loaders N --loader-us N --loader-file FILE --loader-bytes N --loader-lock-us N\n"
 	"More of the device:\n"
-	"  --copy-every N --allocs N --alloc-ns N --recapture N --graph-pool N --shapes N --instantiate-ns N\n"
+	"  --copy-every N --allocs N --alloc-ns N --recapture N --capture-us N --graph-pool N\n"
+	"  --shapes N --instantiate-ns N\n"
 	"  --share FILE        several processes share one device\n"
 	"  --log FILE          append a line 'pid unix-ns steps' every 100 ms\n\n"
 	"  --bench SYMBOL      only call SYMBOL in a tight loop\n"
@@ -92,7 +93,8 @@ static const struct { const char *name; enum type type; void *to; } table[] = {
 	{ "crash-in-call", FLAG, &opt.crash }, { "bench", TEXT, &opt.bench }, { "count", UINT, &opt.count },
 	{ "control", TEXT, &opt.control }, { "log", TEXT, &opt.log }, { "share", TEXT, &opt.share },
 	{ "copy-every", UINT, &live.copy_every }, { "allocs", UINT, &live.allocs }, { "alloc-ns", UINT, &live.alloc_ns },
-	{ "recapture", UINT, &live.recapture }, { "graph-pool", UINT, &opt.graph_pool }, { "shapes", UINT, &live.shapes },
+	{ "recapture", UINT, &live.recapture }, { "capture-us", UINT, &live.capture_us },
+	{ "graph-pool", UINT, &opt.graph_pool }, { "shapes", UINT, &live.shapes },
 	{ "instantiate-ns", UINT, &live.instantiate_ns }, { "work-us", UINT, &live.work_us },
 	{ "read", TEXT, &opt.read }, { "read-bytes", UINT, &live.read_bytes }, { "direct", FLAG, &opt.direct },
 	{ "mmap", TEXT, &opt.map }, { "map-pages", UINT, &live.map_pages }, { "drop", UINT, &live.drop },

@@ -26,7 +26,7 @@ struct options {
 struct live {
 	double speed;
 	u64 gap_us, launches, kernel_ns;
-	u64 copy_bytes, copy_every, allocs, recapture, shapes; /* the calls of a step */
+	u64 copy_bytes, copy_every, allocs, recapture, capture_us, shapes; /* the calls of a step */
 	u64 alloc_ns, instantiate_ns;
 	u64 work_us, read_bytes, map_pages, drop, dirty_bytes, grow_bytes; /* what the host does each step */
 	u64 write_bytes, write_every, lock_us, peer_bytes;
