@@ -216,6 +216,11 @@ func (j *job) compare(s *slot) {
 	left := room - device - copies
 	faults := min(left, j.faultWork(s))
 	s.lost[ruleFault].ns += faults
+	if s.lost[ruleCapture].ns > 0 && j.captures(s) {
+		// The trial runs before a capture, and what else was done for it.
+		s.lost[ruleCapture].ns += left - faults
+		return
+	}
 	if left -= faults; left >= unexplained*s.active() {
 		s.lost[ruleUnexplained].ns = left
 	}

@@ -62,15 +62,11 @@ func (j *job) findPhases() {
 }
 
 func (j *job) phaseOf(s *slot) *phase {
-	mix, bytes := mixOf(s)
-	n := float64(s.total)
-	var best *phase
-	nearest := math.Inf(1)
-	for _, p := range j.phases {
-		if d := p.distance(mix, bytes, n); d < nearest {
-			best, nearest = p, d
-		}
+	if p := j.phaseBeside(s); p != nil {
+		return p
 	}
+	mix, bytes, n := mixOf(s, nil)
+	best, nearest := j.nearest(func(p *phase) float64 { return p.distance(mix, bytes, n) })
 	if nearest > 1 {
 		best = &phase{mix: map[event.Op]float64{}, bytes: map[event.Op]float64{}}
 		j.phases = append(j.phases, best)
@@ -79,19 +75,61 @@ func (j *job) phaseOf(s *slot) *phase {
 	return best
 }
 
-func mixOf(s *slot) (mix, bytes map[event.Op]float64) {
+// phaseBeside returns the phase of a second in which the job went on with its
+// work and captured graphs beside it; nil if it is no such second. Whatever that
+// phase does not call, such as trial runs, is for the captures.
+func (j *job) phaseBeside(s *slot) *phase {
+	if !j.captures(s) {
+		return nil
+	}
+	best, nearest := j.nearest(func(p *phase) float64 {
+		mix, bytes, n := mixOf(s, p.mix)
+		if n < fewCalls {
+			return math.Inf(1)
+		}
+		return p.distance(mix, bytes, n)
+	})
+	if nearest > 1 {
+		return nil
+	}
+	return best
+}
+
+// captures reports whether a job whose work is to launch graphs made one in
+// that second.
+func (j *job) captures(s *slot) bool {
+	return s.units > 0 && s.units == j.graphs(s) && s.count(event.Capture)+s.count(event.Prepare) >= 2 && !j.starting(s)
+}
+
+func (j *job) nearest(distance func(*phase) float64) (best *phase, nearest float64) {
+	nearest = math.Inf(1)
+	for _, p := range j.phases {
+		if d := distance(p); d < nearest {
+			best, nearest = p, d
+		}
+	}
+	return best, nearest
+}
+
+// mixOf returns the proportions of a second's calls, the bytes of its copies,
+// and how many calls these rest on. With only, others are left out.
+func mixOf(s *slot, only map[event.Op]float64) (mix, bytes map[event.Op]float64, n float64) {
 	mix, bytes = map[event.Op]float64{}, map[event.Op]float64{}
 	for op, c := range s.calls {
-		n := outer(c)
-		if n == 0 || op.Class() == event.Device {
+		calls := float64(outer(c))
+		if _, in := only[op]; calls == 0 || op.Class() == event.Device || only != nil && !in {
 			continue
 		}
-		mix[op] = float64(n) / float64(s.total)
+		mix[op] = calls
+		n += calls
 		if op.Class() == event.Copy && c.Bytes > 0 {
 			bytes[op] = float64(c.Bytes) / float64(c.Hist.Count())
 		}
 	}
-	return mix, bytes
+	for op := range mix {
+		mix[op] /= n
+	}
+	return mix, bytes, n
 }
 
 // distance is at most 1 if the second may belong to the phase. Small numbers
