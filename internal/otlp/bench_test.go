@@ -12,7 +12,7 @@ import (
 )
 
 // busy is what a machine with many processes tells: for each of 200 processes
-// and 20 operations, a distribution of 10,000 calls and two numbers.
+// and 20 operations, a distribution of 1,000 calls and two numbers.
 func busy() metric.Snapshot {
 	random := rand.New(rand.NewPCG(1, 2))
 	begin := time.Unix(1_700_000_000, 0)
@@ -23,24 +23,20 @@ func busy() metric.Snapshot {
 	duration := metric.Metric{Name: "gpu.cuda.operation.duration", Unit: "s", Help: "How long calls took", Kind: metric.Histogram}
 	count := metric.Metric{Name: "gpu.cuda.operation.count", Unit: "{call}", Help: "Calls", Int: true}
 	wait := metric.Metric{Name: "ingero.thread.time", Unit: "s", Help: "Time"}
-	var some [50]*stats.Histogram
-	for i := range some {
-		some[i] = &stats.Histogram{}
-		typical := math.Exp(random.Float64()*8 + 7) // 1 µs to 3 ms
-		for range 10_000 {
-			some[i].Add(uint64(typical * math.Exp(random.NormFloat64()*0.4)))
-		}
-	}
 	for process := range 200 {
 		for op := range 20 {
-			h := some[random.IntN(len(some))]
+			h := &stats.Histogram{}
+			typical := math.Exp(random.Float64()*8 + 7) // 1 µs to 3 ms
+			for range 1000 {
+				h.Add(uint64(typical * math.Exp(random.NormFloat64()*0.4)))
+			}
 			attrs := []metric.Attr{
 				{Key: "gpu.cuda.operation.name", Value: fmt.Sprintf("cudaOperation%d", op)},
 				{Key: "process.executable.name", Value: "python3"},
 				{Key: "process.pid", Value: fmt.Sprint(100_000 + process)},
 			}
 			duration.Points = append(duration.Points, metric.Point{Attrs: attrs, Hist: h})
-			count.Points = append(count.Points, metric.Point{Attrs: attrs, Value: 10_000})
+			count.Points = append(count.Points, metric.Point{Attrs: attrs, Value: 1000})
 			wait.Points = append(wait.Points, metric.Point{Attrs: attrs, Value: float64(h.Sum()) / 1e9})
 		}
 	}

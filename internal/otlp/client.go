@@ -40,6 +40,7 @@ type client struct {
 	*Target
 	http  *http.Client
 	agent string
+	raw   []byte // a message before compression
 	zip   *gzip.Writer
 }
 
@@ -87,13 +88,14 @@ func (c *client) encode(m proto.Message) ([]byte, error) {
 	var body []byte
 	var err error
 	if c.protocol == JSON {
-		body, err = marshalJSON(m)
+		body, err = appendJSON(c.raw[:0], m)
 	} else {
-		body, err = proto.Marshal(m)
+		body, err = proto.MarshalOptions{}.MarshalAppend(c.raw[:0], m)
 	}
 	if err != nil || !c.gzip {
 		return body, err
 	}
+	c.raw = body // what is sent is a copy, so the next message can have this
 	var out bytes.Buffer
 	if c.zip == nil {
 		if c.zip, err = gzip.NewWriterLevel(&out, gzip.BestSpeed); err != nil {

@@ -23,6 +23,9 @@ const (
 const Environment = "env"
 
 const (
+	httpPort = "4318" // by the specification
+	grpcPort = "4317"
+
 	defaultInterval = 10 * time.Second
 	minInterval     = 100 * time.Millisecond
 	defaultTimeout  = 10 * time.Second
@@ -61,6 +64,18 @@ func (t *Target) String() string {
 		shown.Path = t.url.Path
 	}
 	return shown.String()
+}
+
+// hint says what is likely wrong with a target that does not answer well: the
+// usual port of another protocol.
+func (t *Target) hint() string {
+	switch port := t.url.Port(); {
+	case t.protocol == GRPC && port == httpPort:
+		return " (" + port + " is the port for HTTP; is --otlp-protocol http/json or http/protobuf meant?)"
+	case t.protocol != GRPC && port == grpcPort:
+		return " (" + port + " is the port for gRPC; is --otlp-protocol grpc meant?)"
+	}
+	return ""
 }
 
 // Parse checks all options and reads the certificates they name. Errors say

@@ -196,3 +196,19 @@ func TestTargetString(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A collector that is there speaks another protocol at this port.
+func TestHint(t *testing.T) {
+	for _, c := range []struct{ endpoint, protocol, want string }{
+		{"localhost:4317", "http/json", "grpc meant"}, {"localhost:4318", "grpc", "http/protobuf meant"},
+		{"localhost", "http/json", ""}, {"localhost", "grpc", ""}, {"localhost:80", "grpc", ""},
+	} {
+		config, err := parse(c.endpoint, c.protocol, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Logs.hint(); !strings.Contains(got, c.want) || got == "" != (c.want == "") {
+			t.Errorf("%s %s: %q", c.endpoint, c.protocol, got)
+		}
+	}
+}

@@ -103,9 +103,9 @@ func parseEndpoint(text, scheme string, p Protocol) (*url.URL, error) {
 
 func defaultPort(p Protocol) string {
 	if p == GRPC {
-		return "4317"
+		return grpcPort
 	}
-	return "4318"
+	return httpPort
 }
 
 func isLoopback(host string) bool {

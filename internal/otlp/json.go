@@ -13,15 +13,15 @@ import (
 	metrics "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 )
 
-// marshalJSON gives the OTLP form of JSON, which is that of protobuf with
+// appendJSON appends the OTLP form of JSON, which is that of protobuf with
 // numbers for enums and hexadecimal identifiers (we have none). Metrics are
-// written here, since protojson takes ten times as long for them.
-func marshalJSON(m proto.Message) ([]byte, error) {
+// written here, since protojson takes eight times as long for them.
+func appendJSON(b []byte, m proto.Message) ([]byte, error) {
 	request, ok := m.(*colmetrics.ExportMetricsServiceRequest)
 	if !ok {
-		return protojson.MarshalOptions{UseEnumNumbers: true}.Marshal(m)
+		return protojson.MarshalOptions{UseEnumNumbers: true}.MarshalAppend(b, m)
 	}
-	w := &jsonWriter{b: make([]byte, 0, 64<<10)}
+	w := &jsonWriter{b: b}
 	w.object(func() {
 		list(w, "resourceMetrics", request.ResourceMetrics, func(r *metrics.ResourceMetrics) {
 			w.key("resource")

@@ -95,7 +95,7 @@ func (s *stream) settle(result outcome) {
 			if result == refused {
 				what = "each push is tried once"
 			}
-			s.say("OTLP: %s does not take %s: %v; %s", s.Target, s.signal.name, s.reason, what)
+			s.say("OTLP: %s does not take %s: %v; %s%s", s.Target, s.signal.name, s.reason, what, s.hint())
 		}
 	case result == taken && s.failed > 0:
 		s.say("OTLP: %s takes %s again, after %v", s.Target, s.signal.name, time.Since(s.since).Round(time.Second))
