@@ -34,12 +34,18 @@ type Exporter struct {
 // to debugf. The version is that of the program.
 func New(c *Config, version string, source metric.Source, say, debugf func(format string, args ...any)) *Exporter {
 	e := &Exporter{source: source, scope: metric.Attr{Key: "ingero", Value: version}, config: c}
-	if c.Metrics != nil {
-		e.metrics = newStream(newClient(c.Metrics, version), say, debugf)
+	links := map[string]*link{}
+	open := func(t *Target) *stream {
+		if t == nil {
+			return nil
+		}
+		host := t.url.Scheme + "://" + t.url.Host
+		if links[host] == nil {
+			links[host] = &link{name: host}
+		}
+		return newStream(newClient(t, version), links[host], say, debugf)
 	}
-	if c.Logs != nil {
-		e.logs = newStream(newClient(c.Logs, version), say, debugf)
-	}
+	e.metrics, e.logs = open(c.Metrics), open(c.Logs)
 	return e
 }
 

@@ -34,8 +34,9 @@ type stream struct {
 	*client
 	say, debugf func(string, ...any)
 
+	link   *link
+	health health
 	failed int           // pushes in a row
-	since  time.Time     // of the first of them
 	reason error         // of the last failure
 	after  time.Duration // how long the collector asked us to wait
 	warned bool          // that a part was rejected
@@ -44,8 +45,8 @@ type stream struct {
 	counts Counts
 }
 
-func newStream(c *client, say, debugf func(string, ...any)) *stream {
-	return &stream{client: c, say: say, debugf: debugf}
+func newStream(c *client, l *link, say, debugf func(string, ...any)) *stream {
+	return &stream{client: c, link: l, say: say, debugf: debugf}
 }
 
 // run pushes at once, then every so often, later after failures; and once
@@ -83,24 +84,6 @@ func (s *stream) last(ctx context.Context, push func(context.Context) outcome) {
 	defer cancel()
 	s.settle(push(ctx))
 	s.http.CloseIdleConnections()
-}
-
-// settle says when things change: not taken any more, taken again.
-func (s *stream) settle(result outcome) {
-	switch {
-	case result == later || result == refused:
-		if s.failed++; s.failed == 1 {
-			s.since = time.Now()
-			what := "it is tried again"
-			if result == refused {
-				what = "each push is tried once"
-			}
-			s.say("OTLP: %s does not take %s: %v; %s%s", s.Target, s.signal.name, s.reason, what, s.hint())
-		}
-	case result == taken && s.failed > 0:
-		s.say("OTLP: %s takes %s again, after %v", s.Target, s.signal.name, time.Since(s.since).Round(time.Second))
-		s.failed = 0
-	}
 }
 
 // send sends one request of n items and counts what becomes of it.

@@ -180,8 +180,8 @@ func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := push(t, []string{"503", "502", "gone", "200"}, []string{"200"}, 10*time.Second, 20*time.Second, nil)
 		b.metrics.between(t, [2]float64{0, 0}, [2]float64{0.5, 1}, [2]float64{1.5, 3}, [2]float64{3.5, 7}, [2]float64{13.5, 17}, [2]float64{20, 20})
-		if len(b.lines) != 2 || !strings.Contains(b.lines[0], "does not take metrics: HTTP 503 Service Unavailable; it is tried again") ||
-			!strings.Contains(b.lines[1], "takes metrics again, after ") {
+		if len(b.lines) != 2 || !strings.Contains(b.lines[0], "http://collector:4318 does not take what is pushed: HTTP 503 Service Unavailable; it is tried again") ||
+			!strings.Contains(b.lines[1], "http://collector:4318 takes what is pushed again, after ") {
 			t.Errorf("%q", b.lines)
 		}
 		if b.metrics.bodies[0] == b.metrics.bodies[3] {
@@ -240,7 +240,7 @@ func TestRefused(t *testing.T) {
 		if len(b.logs.at) != 1 {
 			t.Errorf("refused findings are sent %d times", len(b.logs.at))
 		}
-		if len(b.lines) != 2 || !strings.Contains(strings.Join(b.lines, "\n"), "metrics: HTTP 401 Unauthorized; each push is tried once") {
+		if len(b.lines) != 2 || !strings.Contains(strings.Join(b.lines, "\n"), "/v1/metrics refuses metrics: HTTP 401 Unauthorized; each push is tried once") {
 			t.Errorf("%q", b.lines)
 		}
 		if m, l := b.Exporter.metrics.Counts(), b.Exporter.logs.Counts(); m.Failures != 4 || m.Rejected != 8 || l.Failures != 1 || l.Rejected != 3 {
@@ -315,6 +315,24 @@ func TestEndWhilePushing(t *testing.T) {
 		b.metrics.between(t, [2]float64{0, 0}, [2]float64{5, 5})
 		if c := b.Exporter.metrics.Counts(); c.Requests != 1 || c.Failures != 0 || len(b.lines) != 0 {
 			t.Errorf("%+v %q", c, b.lines)
+		}
+	})
+}
+
+// A collector that is down is so for both signals: one line, and one when it
+// is back for both. One that is back and refuses is told of as well.
+func TestDownForBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := push(t, []string{"gone", "gone", "401", "200"}, []string{"gone", "gone", "gone", "200"}, 10*time.Second, time.Minute, func(b *bench) { b.source.found(1) })
+		var lines []string
+		for _, l := range b.lines {
+			l, _, _ = strings.Cut(strings.TrimPrefix(l, "OTLP: http://collector:4318"), ": ")
+			l, _, _ = strings.Cut(l, ", after")
+			lines = append(lines, l)
+		}
+		want := []string{" does not take what is pushed", "/v1/metrics refuses metrics", " takes what is pushed again", "/v1/metrics takes metrics again"}
+		if diff := cmp.Diff(want, lines); diff != "" {
+			t.Errorf("%s%q", diff, b.lines)
 		}
 	})
 }

@@ -286,7 +286,7 @@ func TestNobodyAnswers(t *testing.T) {
 			if took := time.Since(ended); took > 15*time.Second {
 				t.Errorf("the trace ended %v after the job", took)
 			}
-			if n := strings.Count(j.stderr.String(), "does not take metrics"); n != 1 {
+			if n := strings.Count(j.stderr.String(), "does not take what is pushed"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, j.stderr.String())
 			}
 			var answer struct {
