@@ -91,7 +91,7 @@ func (s *stream) send(ctx context.Context, m proto.Message, n int) outcome {
 	began := time.Now()
 	a := s.post(ctx, m)
 	took := time.Since(began).Round(100 * time.Microsecond)
-	if ctx.Err() == context.Canceled {
+	if a.err != nil && ctx.Err() == context.Canceled {
 		return later // the trace ends; the last push says it again
 	}
 	s.count(a, n)
