@@ -341,3 +341,29 @@ func TestNoAnswer(t *testing.T) {
 		t.Error("canceled, and no error")
 	}
 }
+
+// Whatever a collector answers is read without harm, and never asks for more
+// than we obey.
+func FuzzAnswer(f *testing.F) {
+	details, _ := base64.StdEncoding.DecodeString(retryInfo("RetryInfo", 3, 5e8))
+	f.Add(details)
+	f.Add(frame([]byte("hello"), true))
+	f.Add([]byte(`{"partialSuccess":{"rejectedDataPoints":"-3","errorMessage":"x"}}`))
+	c := &client{Target: &Target{signal: metricsSignal}}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, wait := readStatus(b); wait > obeyedWait {
+			t.Errorf("to wait %v", wait)
+		}
+		if message, err := unframe(b, "gzip"); err == nil && len(message) > max(maxAnswer, len(b)) {
+			t.Errorf("%d bytes", len(message))
+		}
+		for _, kind := range []string{"application/json", "application/x-protobuf", "text/plain"} {
+			_, message := c.partial(kind, b)
+			for _, text := range []string{message, failure(kind, b)} {
+				if len([]rune(text)) > maxReason+1 || strings.ContainsAny(text, "\n\x1b") {
+					t.Errorf("%q", text)
+				}
+			}
+		}
+	})
+}
