@@ -77,6 +77,7 @@ without colours and cursor control. NO_COLOR takes the colours off the screen.`,
   sudo ingero trace --pid 4821,5032 --duration 60s
   sudo ingero trace --json | jq .op
   sudo ingero trace --prometheus :9090
+  sudo ingero trace --otlp localhost:4318
   sudo ingero trace -- python3 train.py`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && cmd.ArgsLenAtDash() == 0 {
@@ -105,7 +106,7 @@ without colours and cursor control. NO_COLOR takes the colours off the screen.`,
 	f.BoolVar(&o.samples, "stack-samples", true, "also those of fast calls that are only samples")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print one line for each recorded call")
 	f.BoolVar(&o.plain, "plain", false, "no live screen: one line a second, and the tables at the end (so without a terminal)")
-	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not")
+	f.BoolVar(&o.debug, "debug", false, "say on standard error what is attached, and why not, and what is pushed")
 	f.StringVar(&o.duration, "duration", "", "stop after this time, such as 60s or 1h30m")
 	f.StringVar(&o.node, "node", "", "name of this machine in the data (default: its host name)")
 	f.StringVar(&o.log, "log", "", "append status and debug messages to this file as well")
@@ -290,7 +291,7 @@ func runTrace(ctx context.Context, env *Env, o traceOptions) error {
 		return err
 	}
 	defer status.close()
-	m, err := openMeters(plan.meters, status)
+	m, err := openMeters(env, plan.meters, status)
 	if err != nil {
 		return err
 	}

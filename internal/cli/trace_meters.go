@@ -15,6 +15,7 @@ import (
 
 	"ingero/internal/event"
 	"ingero/internal/metric"
+	"ingero/internal/otlp"
 	"ingero/internal/prom"
 	"ingero/internal/query"
 	"ingero/internal/rule"
@@ -24,10 +25,12 @@ import (
 // meterOptions say who is told what was measured while it is measured.
 type meterOptions struct {
 	prometheus string // address to answer scrapers on
+	otlp       otlpOptions
 }
 
 func (o *meterOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.prometheus, "prometheus", "", "answer Prometheus at /metrics of this address: :9090 for this machine only, 0.0.0.0:9090 for all")
+	o.otlp.flags(f)
 }
 
 // meters adds up what is measured and tells it. A nil one tells nobody and
@@ -35,18 +38,23 @@ func (o *meterOptions) flags(f *pflag.FlagSet) {
 type meters struct {
 	collector *metric.Collector
 	server    *serve.Server // nil without --prometheus
+	otlp      *otlp.Config  // nil without --otlp
 
 	end  context.CancelFunc
 	done sync.WaitGroup
 }
 
-// openMeters takes the address before anything is traced. It is nil if nobody
-// wants to be told.
-func openMeters(o meterOptions, st *status) (*meters, error) {
-	if o.prometheus == "" {
-		return nil, nil
+// openMeters takes the address and checks what can be before anything is
+// traced. It is nil if nobody wants to be told.
+func openMeters(env *Env, o meterOptions, st *status) (*meters, error) {
+	push, err := o.otlp.parse(env, st)
+	if err != nil || push == nil && o.prometheus == "" {
+		return nil, err
 	}
-	m := &meters{}
+	m := &meters{otlp: push}
+	if o.prometheus == "" {
+		return m, nil
+	}
 	host, _, err := net.SplitHostPort(o.prometheus)
 	if err != nil {
 		return nil, usagef("--prometheus %q: give host:port or :port", o.prometheus)
@@ -79,17 +87,23 @@ func (m *meters) start(t *tracer) {
 	})
 	until, end := context.WithCancel(context.Background())
 	m.end = end
-	if m.server == nil {
-		return
+	source := metric.Source(m.collector)
+	if m.otlp != nil {
+		e := &exported{Collector: m.collector}
+		e.to = otlp.New(m.otlp, version, e, t.status.say, t.status.debugf)
+		source = e
+		m.done.Go(func() { e.to.Run(until) })
 	}
-	m.done.Go(func() {
-		if err := m.server.Serve(until, prom.Handler(m.collector), nil); err != nil {
-			t.status.say("metrics: %s", oneLine(err))
-		}
-	})
+	if m.server != nil {
+		m.done.Go(func() {
+			if err := m.server.Serve(until, prom.Handler(source), nil); err != nil {
+				t.status.say("metrics: %s", oneLine(err))
+			}
+		})
+	}
 }
 
-// stop lets answers on their way finish.
+// stop lets answers on their way finish, and pushes what is new.
 func (m *meters) stop() {
 	if m != nil && m.end != nil {
 		m.end()
