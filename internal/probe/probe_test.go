@@ -58,6 +58,19 @@ func TestCountsAreExact(t *testing.T) {
 	}
 }
 
+// A launch as nvcc 13 compiles it is a launch.
+func TestSecondSymbol(t *testing.T) {
+	dir := sim(t)
+	s := open(t, Config{Everyone: true, Emit: EmitPolicy}, libs(dir)...)
+	truth := run(t, dir, "--bench", "__cudaLaunchKernel", "--count", "5000", "--kernel-ns", "0")
+	s.finish()
+	for name, want := range map[string]uint64{"cudaLaunchKernel": truth.Calls["__cudaLaunchKernel"], "cuLaunchKernel": 5000} {
+		if c := s.calls[name]; c == nil || c.Hist.Count() != want || want != 5000 {
+			t.Errorf("%s: %+v, the program made %d", name, c, want)
+		}
+	}
+}
+
 func TestStaticRuntime(t *testing.T) {
 	dir := sim(t)
 	s := open(t, Config{Everyone: true}, filepath.Join(dir, "workload-static"), filepath.Join(dir, "libcuda.so.1"))

@@ -195,6 +195,7 @@ int cudaMemPrefetchAsync(const void *p, size_t n, int dev, void *st);
 /* runtime: launches, waits, graphs */
 int cudaLaunchKernel(const void *f, struct dim3 grid, struct dim3 block, void **args, size_t shared, void *s);
 int cudaLaunchKernel_ptsz(const void *f, struct dim3 grid, struct dim3 block, void **args, size_t shared, void *s);
+int __cudaLaunchKernel(const void *f, struct dim3 grid, struct dim3 block, void **args, size_t shared, void *s);
 int cudaLaunchKernelExC(const struct cuda_launch_config *c, const void *f, void **args);
 int cudaLaunchCooperativeKernel(const void *f, struct dim3 grid, struct dim3 block, void **args, size_t shared, void *s);
 int cudaStreamCreate(void **s);

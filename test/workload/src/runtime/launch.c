@@ -113,6 +113,12 @@ RT(cudaLaunchKernel_ptsz, LAUNCH)
 	RET(cudaLaunchKernel_ptsz, 0, enter() ?: launch(cu.cuLaunchKernel_ptsz, f, g, b, args, shared, s));
 }
 
+/* What nvcc 13 compiles a launch to; kernels have their own handles there. */
+RT(__cudaLaunchKernel, LAUNCH)
+{
+	RET(__cudaLaunchKernel, 0, enter() ?: launch(cu.cuLaunchKernel, f, g, b, args, shared, s));
+}
+
 RT(cudaLaunchKernelExC, const struct cuda_launch_config *c, const void *f, void **args)
 {
 	RET(cudaLaunchKernelExC, 0, enter() ?: launch_config(c, f, args));

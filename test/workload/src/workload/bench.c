@@ -22,7 +22,7 @@ static void arguments(const struct worker *w, u64 a[ARGS])
 	memset(a, 0, ARGS * sizeof(a[0]));
 	if (strstr(n, "2D") || strstr(n, "3D") || strstr(n, "Peer"))
 		return;
-	if (!strncmp(n, "cudaLaunchKernel", 16)) {
+	if (!strncmp(n + strspn(n, "_"), "cudaLaunchKernel", 16)) {
 		u64 v[] = { (uintptr_t)w->kernel[0], PAIR(64, 1), 1, PAIR(256, 1), 1, 0, 0, s };
 
 		memcpy(a, v, sizeof(v));

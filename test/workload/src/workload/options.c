@@ -157,7 +157,7 @@ static void assign(int i, const char *v)
 /* prepare_bench makes the loop's set-up provide what the function needs. */
 static void prepare_bench(void)
 {
-	opt.driver = strncmp(opt.bench, "cuda", 4) != 0;
+	opt.driver = strncmp(opt.bench + strspn(opt.bench, "_"), "cuda", 4) != 0;
 	if (strstr(opt.bench, "Event"))
 		opt.sync = SYNC_EVENT;
 	if (strstr(opt.bench, "Memcpy") && !live.copy_bytes)
