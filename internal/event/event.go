@@ -157,5 +157,6 @@ type Process struct {
 	UID       uint32
 	Cgroup    uint64
 	Container string // 64 hex digits, or empty
+	Pod       string // UID that Kubernetes gave its pod, or empty
 	Rank      Rank
 }

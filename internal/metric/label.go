@@ -48,6 +48,9 @@ func processLabels(p event.Process) []Attr {
 	if p.Container != "" {
 		l = append(l, Attr{"container.id", clean(p.Container)})
 	}
+	if p.Pod != "" {
+		l = append(l, Attr{"k8s.pod.uid", clean(p.Pod)})
+	}
 	if p.Rank.Rank >= 0 {
 		l = append(l, Attr{"rank", strconv.Itoa(int(p.Rank.Rank))})
 	}

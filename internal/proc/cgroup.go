@@ -31,6 +31,21 @@ func containerID(text string) string {
 	return ""
 }
 
+// podPattern finds the UID in the folder that the kubelet makes for a pod:
+// kubepods-burstable-pod<UID>.slice with _ for -, or pod<UID>. A static pod has
+// the hash of its manifest there.
+var podPattern = regexp.MustCompile(`kubepods[^:]*[/-]pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?:/|\n|$)`)
+
+// podUID returns the pod named in the text of /proc/PID/cgroup, empty when
+// there is none.
+func podUID(text string) string {
+	m := podPattern.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return strings.ReplaceAll(m[1], "_", "-")
+}
+
 // cgroupID returns the cgroup v2 id, as bpf_get_current_cgroup_id does: the
 // inode of the group's folder. It is 0 where cgroup v2 is not mounted, and
 // where the group lies outside of what our own cgroup namespace shows.

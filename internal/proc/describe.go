@@ -22,7 +22,7 @@ const (
 	maxCmdline = 4 << 10               // longer command lines are cut
 )
 
-// Describe returns what procfs says about a process. Cgroup, Container and
+// Describe returns what procfs says about a process. Cgroup, Container, Pod and
 // Rank stay empty where they cannot be read; the error wraps ErrGone or
 // fs.ErrPermission when the process cannot be read at all.
 func (p FS) Describe(pid int) (event.Process, error) {
@@ -49,6 +49,7 @@ func (p FS) Describe(pid int) (event.Process, error) {
 	}
 	if b, err := os.ReadFile(p.path(pid, "cgroup")); err == nil {
 		d.Container = containerID(string(b))
+		d.Pod = podUID(string(b))
 		d.Cgroup = p.cgroupID(string(b))
 	}
 	if b, err := readSome(p.path(pid, "environ"), maxEnviron); err == nil {

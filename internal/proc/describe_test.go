@@ -105,6 +105,23 @@ func TestContainerID(t *testing.T) {
 	}
 }
 
+func TestPodUID(t *testing.T) {
+	const uid = "3c6f1a2b-77de-4b1c-9a5e-0f1e2d3c4b5a"
+	id := strings.Repeat("ab12", 16)
+	for text, want := range map[string]string{
+		"": "", "0::/user.slice/user-1000.slice\n": "", "0::/docker/" + id + "\n": "",
+		"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice/cri-containerd-" + id + ".scope\n": uid,
+		"12:memory:/kubepods/besteffort/pod" + uid + "/" + id + "\n0::/system.slice\n":                                                                        uid,
+		"0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice\n":                                      uid,
+		"0::/kubepods/pod0123456789abcdef0123456789abcdef/x\n":                                                                                                "0123456789abcdef0123456789abcdef",
+		"0::/user/pod" + uid + "/x\n": "", // it only calls itself so
+	} {
+		if got := podUID(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestRankOf(t *testing.T) {
 	for env, want := range map[string]event.Rank{
 		"":                                  event.NoRank,
