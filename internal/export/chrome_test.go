@@ -139,7 +139,7 @@ func checkChrome(t *testing.T, f *chromeFile) (all []*readSlice) {
 			t.Errorf("%d slices of thread %v never end", len(left), thread)
 		}
 	}
-	if stacks["cudaStreamSynchronize (libcudart.so.12); step (train.py:6); <module> (train.py:9); "] != 4*testSeconds {
+	if stacks["cudaStreamSynchronize (libcudart.so.12); step (train.py:6); <module> (train.py:9); "] != int(4*testSeconds) {
 		t.Errorf("stacks %v", stacks)
 	}
 	if fmt.Sprint(colours) != "map[bad:2 good:2 terrible:2]" {
