@@ -56,8 +56,7 @@ func readChrome(t *testing.T, b []byte) *chromeFile {
 
 func TestChromeIsTheSameTimeline(t *testing.T) {
 	r := record(t)
-	b, result := exported(t, "perfetto", r, Options{})
-	native := readPerfetto(t, b)
+	native, result := native(t)
 	b, again := exported(t, "chrome", r, Options{})
 	if again != result {
 		t.Errorf("it says %+v, not %+v", again, result)

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,25 @@ func exported(t *testing.T, name string, r *store.Reader, o Options) ([]byte, Re
 	return b.Bytes(), result
 }
 
+// whole is the timeline of the recording that all tests share, read back once.
+var whole struct {
+	once   sync.Once
+	trace  *readTrace
+	result Result
+}
+
+func native(t *testing.T) (*readTrace, Result) {
+	t.Helper()
+	whole.once.Do(func() {
+		b, result := exported(t, "perfetto", record(t), Options{})
+		whole.trace, whole.result = readPerfetto(t, b), result
+	})
+	if whole.trace == nil {
+		t.Fatal("the timeline could not be read, as another test says")
+	}
+	return whole.trace, whole.result
+}
+
 func sqlRows(t *testing.T, r *store.Reader, text string) [][]any {
 	t.Helper()
 	table, err := query.SQL(t.Context(), r, text, store.Limits{})
@@ -62,8 +82,7 @@ type sum struct {
 
 func TestPerfettoSaysWhatQuerySays(t *testing.T) {
 	r := record(t)
-	b, result := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, result := native(t)
 	sums := map[string]sum{}
 	for _, s := range append(slices.Clone(got.slices), got.marks...) {
 		if s.cat == "state" || s.cat == "place" || s.cat == "finding" || s.cat == "wake" {
@@ -104,9 +123,7 @@ func TestPerfettoSaysWhatQuerySays(t *testing.T) {
 }
 
 func TestPerfettoTracks(t *testing.T) {
-	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, _ := native(t)
 	var processes, threads []string
 	for _, x := range got.tracks {
 		if x.isProcess {
@@ -154,8 +171,7 @@ func TestPerfettoTracks(t *testing.T) {
 // the ledger has them.
 func TestPerfettoStates(t *testing.T) {
 	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, _ := native(t)
 	sums, begins, ends := map[string]int64{}, map[uint64]int64{}, map[uint64]int64{}
 	var state *readSlice
 	for _, s := range got.slices {
@@ -218,8 +234,7 @@ func TestPerfettoStates(t *testing.T) {
 
 func TestPerfettoArrows(t *testing.T) {
 	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, _ := native(t)
 	kinds := map[string]int{}
 	for _, id := range got.flowIDs {
 		points := got.flows[id]
@@ -274,6 +289,7 @@ func TestPublishedMessages(t *testing.T) {
 	if dir == "" {
 		t.Skip("needs protoc and a checkout of https://github.com/google/perfetto: PERFETTO_PROTOS=its folder")
 	}
+	got, _ := native(t)
 	b, _ := exported(t, "perfetto", record(t), Options{})
 	cmd := exec.CommandContext(t.Context(), "protoc", "-I"+dir, "--decode", "perfetto.protos.Trace", filepath.Join(dir, "protos/perfetto/trace/perfetto_trace.proto"))
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(b), os.Stderr
@@ -300,7 +316,6 @@ func TestPublishedMessages(t *testing.T) {
 	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	got := readPerfetto(t, b)
 	values := 0
 	for _, v := range got.counters {
 		values += len(v)
