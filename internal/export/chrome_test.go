@@ -72,10 +72,10 @@ func TestChromeIsTheSameTimeline(t *testing.T) {
 		phases[e.Phase]++
 	}
 	for _, s := range checkChrome(t, f) {
-		got = append(got, fmt.Sprintf("%d %d %s %s", begin+s.start, s.end-s.start, s.cat, s.name))
+		got = append(got, fmt.Sprintf("%d %d %s %s %v", begin+s.start, s.end-s.start, s.cat, s.name, s.args))
 	}
 	for _, s := range native.slices {
-		want = append(want, fmt.Sprintf("%d %d %s %s", s.start, s.end-s.start, s.cat, s.name))
+		want = append(want, fmt.Sprintf("%d %d %s %s %v", s.start, s.end-s.start, s.cat, s.name, s.args))
 	}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -118,9 +118,12 @@ func checkChrome(t *testing.T, f *chromeFile) (all []*readSlice) {
 			if n == 0 || open[thread][n-1].name != e.Name {
 				t.Fatalf("an end of %s that is not open", e.Name)
 			}
-			open[thread][n-1].end = at
+			open[thread][n-1].end, open[thread][n-1].args = at, e.Args
 			open[thread] = open[thread][:n-1]
 			continue
+		}
+		if e.Args != nil {
+			t.Fatalf("speedscope would take %v for a part of the name %s", e.Args, e.Name)
 		}
 		s := &readSlice{start: at, name: e.Name, cat: e.Cat}
 		all, open[thread] = append(all, s), append(open[thread], s)
