@@ -19,7 +19,7 @@ import (
 // The copy is not to be recorded into. A full disk is reported as ErrDiskFull or
 // syscall.ENOSPC.
 func (r *Reader) CopyRows(ctx context.Context, path string, f Filter, progress func(at int64, events uint64)) (events uint64, chains int, err error) {
-	out, err := openCopy(ctx, path)
+	out, err := openCopy(ctx, path, "rwc")
 	if err != nil {
 		return 0, 0, explainCopy(ctx, path, err)
 	}
@@ -59,7 +59,7 @@ func (r *Reader) copyEvents(ctx context.Context, path string, root uint32, f Fil
 
 // finishCopy makes indexes and views, and counts the incidents.
 func finishCopy(ctx context.Context, path string, later []string) (chains int, err error) {
-	out, err := openCopy(ctx, path)
+	out, err := openCopy(ctx, path, "rw")
 	if err != nil {
 		return 0, err
 	}
@@ -87,8 +87,8 @@ func explainCopy(ctx context.Context, path string, err error) error {
 
 // openCopy opens a file that is thrown away if it is not finished, so that
 // nothing need be safe before.
-func openCopy(ctx context.Context, path string) (*sql.DB, error) {
-	uri, err := dsn(path, "mode=rwc")
+func openCopy(ctx context.Context, path, mode string) (*sql.DB, error) {
+	uri, err := dsn(path, "mode="+mode)
 	if err != nil {
 		return nil, err
 	}
