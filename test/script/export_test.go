@@ -119,7 +119,7 @@ var fileFormats = []string{"perfetto", "chrome", "sqlite"}
 
 // What ends an export in its middle leaves the old file as it was.
 func TestExportEnds(t *testing.T) {
-	db := manyEvents(t, 2_000_000)
+	db := manyEvents(t, 1_000_000)
 	for _, format := range fileFormats {
 		t.Run("Ctrl+C/"+format, func(t *testing.T) {
 			x := startExport(t, format, db)
