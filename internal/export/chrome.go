@@ -184,11 +184,9 @@ func (c *chrome) instant(t *track, m *mark) {
 	if colour := colours[m.severity]; colour != "" {
 		c.line = append(append(append(c.line, `,"cname":"`...), colour...), '"')
 	}
-	scope := `,"s":"t"`
-	if m.severity != "" {
-		scope = `,"s":"p"`
-	}
-	c.line = append(c.line, scope...)
+	// Arrows go to what is on a thread: a reader finds nothing there to bind them
+	// to if the mark is the whole process's.
+	c.line = append(c.line, `,"s":"t"`...)
 	c.finish()
 	c.arrows(t, m.at, m.flows)
 }
