@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"ingero/internal/store"
 )
 
 // chromeEvent is an event of a Chrome trace.
@@ -92,6 +94,22 @@ func TestChromeIsTheSameTimeline(t *testing.T) {
 	}
 	if phases["i"] != len(native.marks) || phases["C"] != figures || phases["s"]+phases["t"]+phases["f"] != points {
 		t.Errorf("phases %v; Perfetto's trace has %d instants, %d values, %d ends of arrows", phases, len(native.marks), figures, points)
+	}
+}
+
+// Nothing is before the time from which times count, or Perfetto drops it: not
+// a ledger of which the window begins in the middle, nor a finding that was
+// there already.
+func TestChromeBegins(t *testing.T) {
+	r := record(t)
+	from := testBegin.UnixNano() + 25.5e9
+	for _, o := range []Options{{}, {Filter: store.Filter{From: from, To: from + 20e9}}} {
+		b, _ := exported(t, "chrome", r, o)
+		for _, e := range readChrome(t, b).Events {
+			if strings.HasPrefix(e.Time.String(), "-") {
+				t.Fatalf("%s at %s", e.Name, e.Time)
+			}
+		}
 	}
 }
 
