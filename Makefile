@@ -12,7 +12,7 @@ test-bpf:       ; REQUIRE_BPF=1 go test -count=1 ./...
 test-browser:   ; cd test/browser && go vet . && go test -count=1 -timeout 15m .
 test-otlp:      ; cd test/otlp && go vet . && go test -count=1 -timeout 10m .
 test-prometheus: ; cd test/prometheus && go vet . && go test -count=1 .
-screens:        ; cd test/browser && REQUIRE_BROWSER=1 go test -count=1 -run TestScreens . -screens ../../docs/screens
+screens:        ; cd test/browser && REQUIRE_BROWSER=1 go test -count=1 -run 'TestScreens|TestSpeedscope' . -screens ../../docs/screens
 test-nvidia:    ; INGERO_TEST_NVIDIA=1 go test -count=1 -v -timeout 30m ./test/nvidia
 test-mcp:       ; INGERO_TEST_MCP=1 go test -count=1 -v -timeout 15m -run "Inspector|Conformance" ./test/surface
 bench: build    ; go run ./test/bench

@@ -18,7 +18,11 @@ func demoCommand(env *Env) *cobra.Command {
 	var noGPU bool
 	var names []string
 	for _, s := range demo.Scenarios {
-		names = append(names, fmt.Sprintf("  %-18s %s", strings.Join(append([]string{s.Name}, s.Aliases...), ", "), s.Title))
+		line := fmt.Sprintf("  %-18s %s", s.Name, s.Title)
+		if len(s.Aliases) > 0 {
+			line += " (also: " + strings.Join(s.Aliases, ", ") + ")"
+		}
+		names = append(names, line)
 	}
 	cmd := &cobra.Command{
 		Use:   "demo [scenario ...]",

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ingero/internal/demo"
 	"ingero/internal/event"
 	"ingero/internal/pipeline"
 	"ingero/internal/sysinfo"
@@ -117,10 +118,31 @@ func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string, gpu
 			return "", fmt.Errorf("unpack the demo: %w", err)
 		}
 	}
+	if !d.o.json {
+		fmt.Fprint(env.Stdout, d.intro(name))
+	}
 	if d.o.db == "" {
 		d.o.db, d.o.scratch = filepath.Join(d.dir, "demo.db"), true
 	}
 	return d.run(ctx)
+}
+
+// intro says what is about to happen, so that the verdict can be held against it.
+func (d *liveDemo) intro(name string) string {
+	job := fmt.Sprintf("  A small job on a simulated CUDA library, traced for real for %v.", d.lasts)
+	if !d.named {
+		return "\n" + job + "\n\n"
+	}
+	when := "It happens to it at its start."
+	if d.s.change != "" || d.s.rivals != "" {
+		lasts := float64(d.lasts)
+		when = fmt.Sprintf("It happens to it after %v, for %v.", time.Duration(liveFrom*lasts), time.Duration((liveTo-liveFrom)*lasts))
+	}
+	title := ""
+	if s, ok := demo.Find(name); ok {
+		title = s.Title
+	}
+	return fmt.Sprintf("\n  %s: %s\n%s\n  %s\n\n", name, title, job, when)
 }
 
 func (d *liveDemo) run(ctx context.Context) (counted string, err error) {
@@ -302,7 +324,11 @@ func (d *liveDemo) explain() error {
 		return err
 	}
 	fmt.Fprintln(d.env.Stdout)
-	return showExplanation(d.env, d.o.db, e, "", explainOptions{})
+	from := d.o.db
+	if d.o.scratch { // and soon removed
+		from = "demo --live"
+	}
+	return showExplanation(d.env, from, e, "", explainOptions{})
 }
 
 // compare holds what was traced against what the job itself counted: all its

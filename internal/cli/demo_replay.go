@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"ingero/internal/demo"
 	"ingero/internal/event"
 	"ingero/internal/query"
@@ -74,7 +76,7 @@ func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) e
 		defer cancel()
 	}
 	if !o.json {
-		fmt.Fprintf(env.Stdout, "\n  GPU: %s\n  These are scenarios from text, with no probe and no GPU; what is said of them comes from the same rules as always.\n", gpuName(ctx))
+		fmt.Fprintf(env.Stdout, "\n  GPU: %s\n  These are scenarios from text, without probes and without a GPU. What is said\n  of them comes from the same rules as always.\n", gpuName(ctx))
 	}
 	for _, s := range chosen {
 		e, err := playScenario(ctx, env, s, o)
@@ -87,6 +89,9 @@ func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) e
 		if ctx.Err() != nil {
 			return nil // the time is up, or Ctrl+C: what was shown is explained
 		}
+	}
+	if !o.json {
+		fmt.Fprint(env.Stdout, "\n  It can happen for real, without a GPU: sudo ingero demo --live incident\n  On a machine with a GPU: sudo ingero trace\n")
 	}
 	return nil
 }
@@ -101,14 +106,15 @@ func gpuName(ctx context.Context) string {
 
 // replay is a scenario on its way into a database.
 type replay struct {
-	env  *Env
-	o    replayOptions
-	s    *scenario.Scenario
-	w    *store.Writer
-	r    *store.Reader
-	base int64 // unix s of the scenario's second 0
-	now  int64 // unix ns
-	told map[string]bool
+	env     *Env
+	o       replayOptions
+	s       *scenario.Scenario
+	w       *store.Writer
+	r       *store.Reader
+	base    int64 // unix s of the scenario's second 0
+	now     int64 // unix ns
+	told    map[string]bool
+	machine string // what was shown of it last
 }
 
 // playScenario writes a scenario to a database, shows it as it goes, and
@@ -167,7 +173,7 @@ func (p *replay) play(ctx context.Context) error {
 		}
 		any = true
 		if p.shows() {
-			fmt.Fprintln(p.env.Stdout, p.line(at))
+			fmt.Fprint(p.env.Stdout, p.lines(at))
 			if err := p.news(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -247,20 +253,26 @@ func (p *replay) second(at int64) bool {
 	return any
 }
 
-// line shows one second: how busy the machine was, and the job's calls.
-func (p *replay) line(at int64) string {
+// lines show one second within 80 columns: how busy the machine was, if that has
+// changed, and the job's calls.
+func (p *replay) lines(at int64) string {
 	col := p.paint()
+	begin := "  " + time.Unix(p.base+at, 0).Local().Format("15:04:05")
 	var b strings.Builder
-	fmt.Fprintf(&b, "  %s", time.Unix(p.base+at, 0).Local().Format("15:04:05"))
 	for _, s := range p.s.Snapshots {
-		if s.Time/1e9 == at {
-			fmt.Fprintf(&b, "  CPU %s %3.0f%%  Mem %s %3.0f%%  Load %4.1f  Swap %4d MB", bar(s.CPU, col), s.CPU, bar(s.Mem, col), s.Mem, s.Load, s.Swap)
+		if s.Time/1e9 != at {
+			continue
+		}
+		machine := fmt.Sprintf("  CPU %s %3.0f%%  Mem %s %3.0f%%  Load %4.1f  Swap %d MB", bar(s.CPU, 10, col), s.CPU, bar(s.Mem, 10, col), s.Mem, s.Load, s.Swap)
+		if machine != p.machine {
+			p.machine = machine
+			b.WriteString(begin + machine + "\n")
 		}
 	}
 	for i := range p.s.Processes {
 		for k := range p.s.Processes[i].Seconds {
 			if s := &p.s.Processes[i].Seconds[k]; s.At == at {
-				b.WriteString("  " + p.s.Processes[i].Comm + " " + did(s))
+				b.WriteString(begin + "  " + p.s.Processes[i].Comm + " " + did(s) + "\n")
 			}
 		}
 	}
@@ -280,7 +292,7 @@ func did(s *stats.Second) string {
 			most, slowest = c.Hist.Max(), c.Op.String()
 		}
 	}
-	return fmt.Sprintf("%s launches, %s %s", thousands(launches), slowest, shortTime(most))
+	return fmt.Sprintf("%s launches, slowest call %s %s", thousands(launches), slowest, shortTime(most))
 }
 
 // news tells findings as they are made.
@@ -293,7 +305,8 @@ func (p *replay) news(ctx context.Context) error {
 		c := &e.Chains[i]
 		if key := c.Severity + c.Cause.Kind + fmt.Sprint(c.PID, c.Started); !p.told[key] && c.Severity != string(rule.Low) {
 			p.told[key] = true
-			fmt.Fprintf(p.env.Stdout, "  ⚠ %s %s: %s\n", c.Severity, c.Cause.Kind, printable(c.Cause.Summary))
+			text := fmt.Sprintf("⚠ %s %s: %s", c.Severity, c.Cause.Kind, printable(c.Cause.Summary))
+			fmt.Fprintf(p.env.Stdout, "  %s\n", strings.ReplaceAll(ansi.Wordwrap(text, 76, ""), "\n", "\n    "))
 		}
 	}
 	return nil

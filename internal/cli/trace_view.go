@@ -117,8 +117,8 @@ func (s sheet) system(v pipeline.View) []string {
 	if x.Time == 0 {
 		return nil
 	}
-	cpu := fmt.Sprintf("CPU [%s] %.0f%%", bar(x.CPU, s.col), x.CPU)
-	mem := fmt.Sprintf("Mem [%s] %.0f%% (%.1f GB free)", bar(x.Mem, s.col), x.Mem, float64(x.MemAvail)/1024)
+	cpu := fmt.Sprintf("CPU [%s] %.0f%%", bar(x.CPU, 20, s.col), x.CPU)
+	mem := fmt.Sprintf("Mem [%s] %.0f%% (%.1f GB free)", bar(x.Mem, 20, s.col), x.Mem, float64(x.MemAvail)/1024)
 	load := fmt.Sprintf("Load %.1f | Swap %d MB", x.Load, x.Swap)
 	if s.width > 0 && s.width < wide {
 		return []string{"  " + cpu, "  " + mem, "  " + load, ""}
@@ -139,9 +139,8 @@ func (s sheet) totals(v pipeline.View) []string {
 	return out
 }
 
-func bar(percent float64, col paint) string {
-	const width = 20
-	n := min(max(int(percent/100*width+0.5), 0), width)
+func bar(percent float64, width int, col paint) string {
+	n := min(max(int(percent/100*float64(width)+0.5), 0), width)
 	colour := "green"
 	switch {
 	case percent >= 90:

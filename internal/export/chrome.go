@@ -145,22 +145,25 @@ func (c *chrome) finish() {
 	c.write(c.line)
 }
 
-// close repeats the name: speedscope goes by it.
+// close repeats the name, since speedscope goes by it, and tells what is known of
+// the slice: at its begin speedscope would take that for a part of the name, and
+// no two calls of a function would be the same.
 func (c *chrome) close(t *track, s *slice) {
 	c.start("E", t)
 	c.time(s.end)
 	c.line = appendJSON(append(c.line, `,"name":`...), s.name)
+	c.facts = s.facts(c.facts[:0])
 	if s.late {
-		c.args(s.duration())
+		c.facts = append(c.facts, s.duration())
 	}
+	c.args(c.facts...)
 	c.finish()
 }
 
 func (c *chrome) open(t *track, s *slice) {
 	c.start("B", t)
 	c.time(s.start)
-	c.facts = s.facts(c.facts[:0])
-	c.named(s.name, s.category, c.facts)
+	c.named(s.name, s.category, nil)
 	if s.call && s.stored.Stack != 0 {
 		if id := c.stacks.ids[s.stored.Stack]; id != 0 {
 			c.line = strconv.AppendUint(append(c.line, `,"sf":"`...), id, 10)
@@ -181,11 +184,9 @@ func (c *chrome) instant(t *track, m *mark) {
 	if colour := colours[m.severity]; colour != "" {
 		c.line = append(append(append(c.line, `,"cname":"`...), colour...), '"')
 	}
-	scope := `,"s":"t"`
-	if m.severity != "" {
-		scope = `,"s":"p"`
-	}
-	c.line = append(c.line, scope...)
+	// Arrows go to what is on a thread: a reader finds nothing there to bind them
+	// to if the mark is the whole process's.
+	c.line = append(c.line, `,"s":"t"`...)
 	c.finish()
 	c.arrows(t, m.at, m.flows)
 }

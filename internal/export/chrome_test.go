@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"ingero/internal/store"
 )
 
 // chromeEvent is an event of a Chrome trace.
@@ -56,8 +58,7 @@ func readChrome(t *testing.T, b []byte) *chromeFile {
 
 func TestChromeIsTheSameTimeline(t *testing.T) {
 	r := record(t)
-	b, result := exported(t, "perfetto", r, Options{})
-	native := readPerfetto(t, b)
+	native, result := native(t)
 	b, again := exported(t, "chrome", r, Options{})
 	if again != result {
 		t.Errorf("it says %+v, not %+v", again, result)
@@ -73,10 +74,10 @@ func TestChromeIsTheSameTimeline(t *testing.T) {
 		phases[e.Phase]++
 	}
 	for _, s := range checkChrome(t, f) {
-		got = append(got, fmt.Sprintf("%d %d %s %s", begin+s.start, s.end-s.start, s.cat, s.name))
+		got = append(got, fmt.Sprintf("%d %d %s %s %v", begin+s.start, s.end-s.start, s.cat, s.name, s.args))
 	}
 	for _, s := range native.slices {
-		want = append(want, fmt.Sprintf("%d %d %s %s", s.start, s.end-s.start, s.cat, s.name))
+		want = append(want, fmt.Sprintf("%d %d %s %s %v", s.start, s.end-s.start, s.cat, s.name, s.args))
 	}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -93,6 +94,22 @@ func TestChromeIsTheSameTimeline(t *testing.T) {
 	}
 	if phases["i"] != len(native.marks) || phases["C"] != figures || phases["s"]+phases["t"]+phases["f"] != points {
 		t.Errorf("phases %v; Perfetto's trace has %d instants, %d values, %d ends of arrows", phases, len(native.marks), figures, points)
+	}
+}
+
+// Nothing is before the time from which times count, or Perfetto drops it: not
+// a ledger of which the window begins in the middle, nor a finding that was
+// there already.
+func TestChromeBegins(t *testing.T) {
+	r := record(t)
+	from := testBegin.UnixNano() + 25.5e9
+	for _, o := range []Options{{}, {Filter: store.Filter{From: from, To: from + 20e9}}} {
+		b, _ := exported(t, "chrome", r, o)
+		for _, e := range readChrome(t, b).Events {
+			if strings.HasPrefix(e.Time.String(), "-") {
+				t.Fatalf("%s at %s", e.Name, e.Time)
+			}
+		}
 	}
 }
 
@@ -119,9 +136,12 @@ func checkChrome(t *testing.T, f *chromeFile) (all []*readSlice) {
 			if n == 0 || open[thread][n-1].name != e.Name {
 				t.Fatalf("an end of %s that is not open", e.Name)
 			}
-			open[thread][n-1].end = at
+			open[thread][n-1].end, open[thread][n-1].args = at, e.Args
 			open[thread] = open[thread][:n-1]
 			continue
+		}
+		if e.Args != nil {
+			t.Fatalf("speedscope would take %v for a part of the name %s", e.Args, e.Name)
 		}
 		s := &readSlice{start: at, name: e.Name, cat: e.Cat}
 		all, open[thread] = append(all, s), append(open[thread], s)
@@ -139,7 +159,7 @@ func checkChrome(t *testing.T, f *chromeFile) (all []*readSlice) {
 			t.Errorf("%d slices of thread %v never end", len(left), thread)
 		}
 	}
-	if stacks["cudaStreamSynchronize (libcudart.so.12); step (train.py:6); <module> (train.py:9); "] != 4*testSeconds {
+	if stacks["cudaStreamSynchronize (libcudart.so.12); step (train.py:6); <module> (train.py:9); "] != int(4*testSeconds) {
 		t.Errorf("stacks %v", stacks)
 	}
 	if fmt.Sprint(colours) != "map[bad:2 good:2 terrible:2]" {

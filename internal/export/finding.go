@@ -73,6 +73,9 @@ func findingName(c *query.Chain) string {
 	return "[" + c.Severity + "] " + name
 }
 
+// mostCulprits is how many are named of those who did it, the worst first.
+const mostCulprits = 10
+
 func findingFacts(c *query.Chain) []arg {
 	args := []arg{
 		{name: factId, kind: argText, text: c.ID},
@@ -83,7 +86,11 @@ func findingFacts(c *query.Chain) []arg {
 		{name: factLostPercent, num: int64(100*c.Impact.Share + 0.5)},
 	}
 	var culprits, fixes []string
-	for _, x := range c.Cause.Culprits {
+	for i, x := range c.Cause.Culprits {
+		if i == mostCulprits {
+			culprits = append(culprits, fmt.Sprintf("and %d more", len(c.Cause.Culprits)-i))
+			break
+		}
 		culprits = append(culprits, fmt.Sprintf("%s (PID %d): %s", x.Comm, x.PID, query.ShortDuration(int64(x.NS))))
 	}
 	for _, x := range c.Fixes {

@@ -36,6 +36,7 @@ const (
 	clockID      = 1
 	clockTime    = 2
 	realtime     = 1 // builtin_clock.proto
+	boottime     = 6
 
 	eventAnnotation    = 4 // track_event.proto
 	eventType          = 9
@@ -163,10 +164,14 @@ func message(b []byte, field protowire.Number, v []byte) []byte {
 func (p *perfetto) begin(int64) {}
 
 // clock says which clock the times are of: the wall clock. A reader must know
-// before it meets a time.
+// before it meets a time. Perfetto's asks how that goes with the time since
+// boot, too, although nothing is told in it: as if it was booted in 1970.
 func (p *perfetto) clock(from int64) {
-	clock := number(number(nil, clockID, realtime), clockTime, uint64(from))
-	p.packet = message(p.packet[:0], packetClockSnapshot, number(message(nil, clockClocks, clock), clockPrimary, realtime))
+	var snapshot []byte
+	for _, id := range [...]uint64{realtime, boottime} {
+		snapshot = message(snapshot, clockClocks, number(number(nil, clockID, id), clockTime, uint64(from)))
+	}
+	p.packet = message(p.packet[:0], packetClockSnapshot, number(snapshot, clockPrimary, realtime))
 	p.packet = number(p.packet, packetSequence, seqTracks)
 	p.write()
 }

@@ -16,6 +16,7 @@ type readTrack struct {
 	pid, tid            int64
 	isProcess, isThread bool
 	isCounter           bool
+	on                  *readSequence // that has its events
 }
 
 type readSlice struct {
@@ -28,9 +29,10 @@ type readSlice struct {
 }
 
 type readPoint struct { // of a flow
-	at   int64
-	ends bool
-	in   string
+	at    int64
+	ends  bool
+	in    string
+	track uint64
 }
 
 type readTrace struct {
@@ -228,6 +230,12 @@ func (r *readTrace) event(s *readSequence, e wire, at int64) {
 	if track == nil {
 		r.t.Fatalf("an event on track %d, which is not described", id)
 	}
+	if track.on == nil {
+		track.on = s
+	}
+	if track.on != s { // a reader knows an order within sequences only
+		r.t.Fatalf("events of track %q are on two sequences", track.name)
+	}
 	kind := e.num(9)
 	if (kind == 4) != track.isCounter {
 		r.t.Fatalf("an event of type %d on track %q", kind, track.name)
@@ -243,7 +251,7 @@ func (r *readTrace) event(s *readSequence, e wire, at int64) {
 				if r.flows[v.num] == nil {
 					r.flowIDs = append(r.flowIDs, v.num)
 				}
-				r.flows[v.num] = append(r.flows[v.num], readPoint{at, ends, x.name})
+				r.flows[v.num] = append(r.flows[v.num], readPoint{at, ends, x.name, id})
 			}
 		}
 	}

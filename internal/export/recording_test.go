@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,7 +19,8 @@ import (
 // testBegin is a whole minute.
 var testBegin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-const testSeconds = 90
+// testSeconds is how long the recording is that all tests share.
+var testSeconds int64
 
 var (
 	opMalloc, opLaunch, opCopy, opSync = event.MakeOp(event.CUDA, 1), event.MakeOp(event.CUDA, 3), event.MakeOp(event.CUDA, 7), event.MakeOp(event.CUDA, 5)
@@ -26,6 +28,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Int64Var(&testSeconds, "seconds", 90, "length of the recording that all tests share; 11000 are 2 million events")
 	dir, err := os.MkdirTemp("", "ingero-export-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

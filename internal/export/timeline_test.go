@@ -1,11 +1,14 @@
 package export
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -13,7 +16,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"ingero/internal/query"
 	"ingero/internal/store"
@@ -41,6 +46,25 @@ func exported(t *testing.T, name string, r *store.Reader, o Options) ([]byte, Re
 	return b.Bytes(), result
 }
 
+// whole is the timeline of the recording that all tests share, read back once.
+var whole struct {
+	once   sync.Once
+	trace  *readTrace
+	result Result
+}
+
+func native(t *testing.T) (*readTrace, Result) {
+	t.Helper()
+	whole.once.Do(func() {
+		b, result := exported(t, "perfetto", record(t), Options{})
+		whole.trace, whole.result = readPerfetto(t, b), result
+	})
+	if whole.trace == nil {
+		t.Fatal("the timeline could not be read, as another test says")
+	}
+	return whole.trace, whole.result
+}
+
 func sqlRows(t *testing.T, r *store.Reader, text string) [][]any {
 	t.Helper()
 	table, err := query.SQL(t.Context(), r, text, store.Limits{})
@@ -58,8 +82,7 @@ type sum struct {
 
 func TestPerfettoSaysWhatQuerySays(t *testing.T) {
 	r := record(t)
-	b, result := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, result := native(t)
 	sums := map[string]sum{}
 	for _, s := range append(slices.Clone(got.slices), got.marks...) {
 		if s.cat == "state" || s.cat == "place" || s.cat == "finding" || s.cat == "wake" {
@@ -100,9 +123,7 @@ func TestPerfettoSaysWhatQuerySays(t *testing.T) {
 }
 
 func TestPerfettoTracks(t *testing.T) {
-	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, _ := native(t)
 	var processes, threads []string
 	for _, x := range got.tracks {
 		if x.isProcess {
@@ -133,11 +154,11 @@ func TestPerfettoTracks(t *testing.T) {
 			t.Fatalf("cudaMalloc with %v", s.args)
 		}
 	}
-	if nested < 20*4*testSeconds/2 || stacked != 4*testSeconds {
+	if nested < int(20*4*testSeconds/2) || stacked != int(4*testSeconds) {
 		t.Errorf("%d nested calls of the driver, %d waits with their stack", nested, stacked)
 	}
 	for id, values := range got.counters {
-		if len(values) != testSeconds {
+		if len(values) != int(testSeconds) {
 			t.Errorf("%d values of %s, not one a second", len(values), got.tracks[id].name)
 		}
 	}
@@ -150,9 +171,8 @@ func TestPerfettoTracks(t *testing.T) {
 // the ledger has them.
 func TestPerfettoStates(t *testing.T) {
 	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
-	sums, ends := map[string]int64{}, map[uint64]int64{}
+	got, _ := native(t)
+	sums, begins, ends := map[string]int64{}, map[uint64]int64{}, map[uint64]int64{}
 	var state *readSlice
 	for _, s := range got.slices {
 		track := got.tracks[s.track]
@@ -160,6 +180,8 @@ func TestPerfettoStates(t *testing.T) {
 		case "state":
 			if end, known := ends[s.track]; known && end != s.start {
 				t.Fatalf("%s: a state begins at %d, the one before ended at %d", track.name, s.start, end)
+			} else if !known {
+				begins[s.track] = s.start
 			}
 			ends[s.track], state = s.end, s
 		case "place":
@@ -172,7 +194,7 @@ func TestPerfettoStates(t *testing.T) {
 	}
 	q, _ := query.Find("ledger")
 	params := q.New()
-	if err := json.Unmarshal([]byte(`{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z"}`), params); err != nil {
+	if err := json.Unmarshal([]byte(`{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z"}`), params); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := q.Ask(t.Context(), &query.Asked{Data: r, Now: testBegin}, params)
@@ -194,8 +216,17 @@ func TestPerfettoStates(t *testing.T) {
 	if cells != len(sums) || cells < 4*9 {
 		t.Errorf("%d cells in the ledger, %d in the export", cells, len(sums))
 	}
+	for id, begin := range begins {
+		if ns, tid := ends[id]-begin, uint32(got.tracks[got.tracks[id].parent].tid); ns != life[tid] {
+			t.Errorf("thread %d: its states last %d ns, 'ingero query ledger' has %d", tid, ns, life[tid])
+		}
+	}
+	if len(begins) != len(life) {
+		t.Errorf("%d threads with states, %d in the ledger", len(begins), len(life))
+	}
 	for tid, ns := range life {
-		if math.Abs(float64(ns)-testSeconds*1e9) > 0.05e9 {
+		// Drains are up to 2 ms off a second.
+		if math.Abs(float64(ns-testSeconds*1e9)) > 20e6*math.Sqrt(float64(testSeconds)) {
 			t.Errorf("thread %d: %d ns", tid, ns)
 		}
 	}
@@ -203,26 +234,29 @@ func TestPerfettoStates(t *testing.T) {
 
 func TestPerfettoArrows(t *testing.T) {
 	r := record(t)
-	b, _ := exported(t, "perfetto", r, Options{})
-	got := readPerfetto(t, b)
+	got, _ := native(t)
 	kinds := map[string]int{}
 	for _, id := range got.flowIDs {
 		points := got.flows[id]
 		var names []string
 		slices.SortStableFunc(points, func(a, b readPoint) int { return cmp.Compare(a.at, b.at) })
 		for i, p := range points {
-			names = append(names, strings.SplitN(p.in, ":", 2)[0])
+			track := got.tracks[p.track]
+			if parent := got.tracks[track.parent]; parent != nil && parent.isThread {
+				track = parent
+			}
+			names = append(names, fmt.Sprintf("%s of %d", strings.SplitN(p.in, ":", 2)[0], track.tid))
 			if p.ends != (i == len(points)-1) {
 				t.Fatalf("flow %d ends at point %d of %d: %+v", id, i+1, len(points), points)
 			}
 		}
 		kinds[strings.Join(names, " → ")]++
 	}
-	want := map[string]int{
-		"woke python3 → blocked": 2 * testSeconds,
-		"[HIGH] cpu_contention → cudaStreamSync → [HIGH] cpu_contention":     1,
-		"[MEDIUM] cpu_contention → cudaStreamSync → [MEDIUM] cpu_contention": 1,
-		"[LOW] cpu_contention → cudaStreamSync → [LOW] cpu_contention":       1,
+	want := map[string]int64{"woke python3 of 101 → blocked of 100": testSeconds, "woke python3 of 201 → blocked of 200": testSeconds}
+	for i, severity := range []string{"HIGH", "MEDIUM", "LOW"} {
+		from := testBegin.Add(time.Duration(20+10*i) * time.Second).UnixNano()
+		slowest := sqlRows(t, r, fmt.Sprintf("SELECT tid FROM events WHERE pid = 100 AND source = 1 AND op = 5 AND timestamp BETWEEN %d AND %d ORDER BY duration DESC LIMIT 1", from, from+int64(8e9)))[0][0]
+		want[fmt.Sprintf("[%[1]s] cpu_contention of 0 → cudaStreamSync of %[2]d → [%[1]s] cpu_contention of 0", severity, slowest)] = 1
 	}
 	if fmt.Sprint(kinds) != fmt.Sprint(want) {
 		t.Errorf("arrows %v, want %v", kinds, want)
@@ -255,27 +289,43 @@ func TestPublishedMessages(t *testing.T) {
 	if dir == "" {
 		t.Skip("needs protoc and a checkout of https://github.com/google/perfetto: PERFETTO_PROTOS=its folder")
 	}
+	got, _ := native(t)
 	b, _ := exported(t, "perfetto", record(t), Options{})
 	cmd := exec.CommandContext(t.Context(), "protoc", "-I"+dir, "--decode", "perfetto.protos.Trace", filepath.Join(dir, "protos/perfetto/trace/perfetto_trace.proto"))
-	cmd.Stdin = bytes.NewReader(b)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(b), os.Stderr
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatalf("%v, %s", err, &stderr)
+		t.Fatal(err)
 	}
-	got := readPerfetto(t, b)
-	for text, want := range map[string]int{
-		"\npacket {": got.packets, "type: TYPE_SLICE_BEGIN": len(got.slices), "type: TYPE_SLICE_END": len(got.slices), "type: TYPE_INSTANT": len(got.marks),
-		"track_descriptor {": len(got.tracks), "primary_trace_clock: BUILTIN_CLOCK_REALTIME": 1,
-	} {
-		if n := strings.Count("\n"+string(out), text); n != want {
-			t.Errorf("protoc prints %d of %q, want %d", n, text, want)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	unknown := regexp.MustCompile(`^ *[0-9]+[:{ ]`) // what a definition does not know is printed as a number
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "packet {" || line == "track_descriptor {" || strings.HasPrefix(line, "type: ") || strings.HasPrefix(line, "primary_trace_clock: ") {
+			counts[line]++
+		}
+		if unknown.MatchString(line) {
+			t.Fatalf("there are fields that are not defined: %s", line)
 		}
 	}
-	// What a definition does not know is printed as a number.
-	if unknown := regexp.MustCompile(`(?m)^ *[0-9]+[:{ ].*$`).FindString(string(out)); unknown != "" {
-		t.Errorf("there are fields that are not defined: %s", unknown)
+	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	values := 0
+	for _, v := range got.counters {
+		values += len(v)
+	}
+	want := map[string]int{
+		"packet {": got.packets, "track_descriptor {": len(got.tracks), "primary_trace_clock: BUILTIN_CLOCK_REALTIME": 1,
+		"type: TYPE_SLICE_BEGIN": len(got.slices), "type: TYPE_SLICE_END": len(got.slices), "type: TYPE_INSTANT": len(got.marks), "type: TYPE_COUNTER": values,
+	}
+	if !maps.Equal(counts, want) {
+		t.Errorf("protoc prints %v, want %v", counts, want)
 	}
 }
 

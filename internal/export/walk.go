@@ -89,10 +89,15 @@ func timeline(ctx context.Context, src query.Streamed, o *Options, s sink, st *s
 }
 
 func (w *walker) events(ctx context.Context) error {
-	begun := false
+	// Ledgers are of whole seconds, old ones of whole minutes, and a finding may
+	// have begun long before.
+	begun, from := false, w.o.Begin-w.o.Begin%60e9
+	if len(w.marks) > 0 {
+		from = min(from, w.marks[0].mark.at)
+	}
 	err := w.src.Each(ctx, w.o.Filter, func(batch []query.Stored) error {
 		if !begun {
-			w.sink.begin(min(w.o.Begin, batch[0].Start))
+			w.sink.begin(min(from, batch[0].Start))
 			begun = true
 		}
 		if err := w.stacks.learn(ctx, w.src, batch); err != nil {
@@ -111,7 +116,7 @@ func (w *walker) events(ctx context.Context) error {
 		return err
 	}
 	if !begun {
-		w.sink.begin(w.o.Begin)
+		w.sink.begin(from)
 	}
 	w.endUntil(math.MaxInt64)
 	return w.sink.err()

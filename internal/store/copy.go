@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,22 +11,36 @@ import (
 
 // CopyRows writes what the filter chooses into a new database at path, in which
 // the events are plain rows, in the order of their start, so that any program
-// that reads SQLite can read them. They have no index, which would take a fifth
-// of the time. The file is missing or empty. Events says how many events were copied,
+// that reads SQLite can read them. They have no index, which would take most of
+// the time. The file is missing or empty. Events says how many events were copied,
 // chains how many incidents; progress is called now and then with the time up to
 // which events are copied.
 //
-// The copy is not to be recorded into. ErrDiskFull is reported as such.
+// The copy is not to be recorded into. A full disk is reported as ErrDiskFull or
+// syscall.ENOSPC.
 func (r *Reader) CopyRows(ctx context.Context, path string, f Filter, progress func(at int64, events uint64)) (events uint64, chains int, err error) {
-	later, err := r.copyTables(ctx, path, f)
+	out, err := openCopy(ctx, path, "rwc")
 	if err != nil {
 		return 0, 0, explainCopy(ctx, path, err)
 	}
-	x, err := newRowWriter(ctx, path)
-	if err != nil {
-		return 0, 0, explainCopy(ctx, path, err)
+	root, later, err := r.copyTables(ctx, out, f)
+	if err = errors.Join(err, out.Close()); err == nil {
+		events, err = r.copyEvents(ctx, path, root, f, progress)
 	}
-	defer x.close()
+	if err == nil {
+		chains, err = finishCopy(ctx, path, later)
+	}
+	return events, chains, explainCopy(ctx, path, err)
+}
+
+// copyEvents fills the table whose root page is given.
+func (r *Reader) copyEvents(ctx context.Context, path string, root uint32, f Filter, progress func(at int64, events uint64)) (events uint64, err error) {
+	t, err := openTree(path, root)
+	if err != nil {
+		return 0, err
+	}
+	defer t.close()
+	x := &rowWriter{tree: t}
 	err = r.Each(ctx, f, func(batch []Stored) error {
 		for i := range batch {
 			if err := x.write(&batch[i]); err != nil {
@@ -36,19 +51,32 @@ func (r *Reader) CopyRows(ctx context.Context, path string, f Filter, progress f
 		progress(batch[len(batch)-1].Start, events)
 		return nil
 	})
-	for _, text := range append([]string{"COMMIT"}, later...) {
-		if err == nil && ctx.Err() == nil {
-			err = x.exec(text)
+	if err != nil {
+		return events, err
+	}
+	return events, t.finish()
+}
+
+// finishCopy makes indexes and views, and counts the incidents.
+func finishCopy(ctx context.Context, path string, later []string) (chains int, err error) {
+	out, err := openCopy(ctx, path, "rw")
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
+	for _, text := range later {
+		if _, err := out.ExecContext(ctx, text); err != nil {
+			return 0, err
 		}
 	}
-	if err != nil || ctx.Err() != nil {
-		return events, 0, explainCopy(ctx, path, err)
+	if err := out.QueryRowContext(ctx, "SELECT count(*) FROM causal_chains").Scan(&chains); err != nil {
+		chains = 0 // a recording of an older ingero may have no such table
 	}
-	return events, x.chains, nil
+	return chains, out.Close()
 }
 
 func explainCopy(ctx context.Context, path string, err error) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if primary, _ := sqliteCode(err); primary != 0 {
@@ -57,13 +85,10 @@ func explainCopy(ctx context.Context, path string, err error) error {
 	return err
 }
 
-// fastPragmas are for a file that is thrown away if it is not finished.
-var fastPragmas = []string{"PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA locking_mode = EXCLUSIVE"}
-
-// copyTables makes the database with every table but the events, which is empty
-// yet, and returns the statements that make indexes and views, which come last.
-func (r *Reader) copyTables(ctx context.Context, path string, f Filter) (later []string, err error) {
-	uri, err := dsn(path, "mode=rwc")
+// openCopy opens a file that is thrown away if it is not finished, so that
+// nothing need be safe before.
+func openCopy(ctx context.Context, path, mode string) (*sql.DB, error) {
+	uri, err := dsn(path, "mode="+mode)
 	if err != nil {
 		return nil, err
 	}
@@ -71,12 +96,26 @@ func (r *Reader) copyTables(ctx context.Context, path string, f Filter) (later [
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close()
 	out.SetMaxOpenConns(1)
-	for _, s := range append([]string{fmt.Sprintf("PRAGMA application_id = %d", rowsID), eventTable()}, fastPragmas...) {
+	for _, s := range []string{"PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA locking_mode = EXCLUSIVE"} {
 		if _, err := out.ExecContext(ctx, s); err != nil {
-			return nil, err
+			return nil, errors.Join(err, out.Close())
 		}
+	}
+	return out, nil
+}
+
+// copyTables makes every table and fills them, but for the events. It returns the
+// root page of their table, and the statements that make indexes and views,
+// which come last.
+func (r *Reader) copyTables(ctx context.Context, out *sql.DB, f Filter) (root uint32, later []string, err error) {
+	for _, s := range []string{fmt.Sprintf("PRAGMA application_id = %d", rowsID), eventTable()} {
+		if _, err := out.ExecContext(ctx, s); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := out.QueryRowContext(ctx, "SELECT rootpage FROM sqlite_schema WHERE name = 'events'").Scan(&root); err != nil {
+		return 0, nil, err
 	}
 	type object struct{ kind, name, text string }
 	var objects []object
@@ -100,7 +139,7 @@ func (r *Reader) copyTables(ctx context.Context, path string, f Filter) (later [
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	for _, o := range objects {
 		if o.kind != "table" {
@@ -108,13 +147,13 @@ func (r *Reader) copyTables(ctx context.Context, path string, f Filter) (later [
 			continue
 		}
 		if _, err := out.ExecContext(ctx, o.text); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		if err := r.copyTable(ctx, out, o.name, f); err != nil {
-			return nil, fmt.Errorf("copy %s: %w", o.name, err)
+			return 0, nil, fmt.Errorf("copy %s: %w", o.name, err)
 		}
 	}
-	return later, out.Close()
+	return root, later, nil
 }
 
 // harmless reports whether a statement of a schema, which may be hostile, makes

@@ -1,81 +1,40 @@
 package store
 
 import (
-	"context"
+	"encoding/binary"
 	"strconv"
-	"strings"
-	"unsafe"
-
-	"modernc.org/libc"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// rowWriter writes events as rows. It binds values itself: database/sql takes
-// three times as long, since it allocates for every value.
+// rowWriter makes the rows of events.
 type rowWriter struct {
-	raw
-	ctx     context.Context
-	insert  uintptr // statement
-	column  int32   // of the value bound last
-	memory  uintptr // of C, for the texts of a row
-	size    int
-	id      []byte
-	pending int
-	chains  int // findings that are there already
+	tree   *btree
+	types  []byte // what the values of a row are
+	values []byte
+	record []byte
+	id     []byte
 }
 
-// commitEvery is after how many rows a transaction ends.
-const commitEvery = 1 << 18
-
-// newRowWriter opens a database that has the table of events, and begins.
-func newRowWriter(ctx context.Context, path string) (*rowWriter, error) {
-	uri, err := dsn(path, "mode=rw")
-	if err != nil {
-		return nil, err
-	}
-	x := &rowWriter{raw: raw{tls: libc.NewTLS()}, ctx: ctx}
-	if err := x.begin(uri); err != nil {
-		x.close()
-		return nil, err
-	}
-	return x, nil
-}
-
-func (x *rowWriter) begin(uri string) (err error) {
-	if err := x.open(uri, sqlite3.SQLITE_OPEN_READWRITE); err != nil {
-		return err
-	}
-	count := func(r row) error { x.chains = int(r.num(0)); return nil }
-	if err := x.each(x.ctx, "SELECT count(*) FROM causal_chains", count); err != nil {
-		x.chains = 0 // a recording of an older ingero may have no such table
-	}
-	for _, text := range append(fastPragmas[:len(fastPragmas):len(fastPragmas)], "BEGIN") {
-		if err := x.exec(text); err != nil {
-			return err
-		}
-	}
-	x.insert, err = x.prepare("INSERT INTO events VALUES (?" + strings.Repeat(", ?", len(eventColumns)-1) + ")")
-	return err
-}
-
-// close ends the connection; what was not committed is lost.
-func (x *rowWriter) close() {
-	if x.tls == nil {
-		return
-	}
-	sqlite3.Xsqlite3_finalize(x.tls, x.insert)
-	libc.Xfree(x.tls, x.memory)
-	x.raw.close()
-	x.tls = nil
-}
-
-func (x *rowWriter) exec(text string) error {
-	return x.each(x.ctx, text, func(row) error { return nil })
-}
-
+// number adds a value, in as few bytes as it needs.
 func (x *rowWriter) number(v int64) {
-	x.column++
-	sqlite3.Xsqlite3_bind_int64(x.tls, x.insert, x.column, v)
+	switch {
+	case v == 0:
+		x.types = append(x.types, 8)
+	case v == 1:
+		x.types = append(x.types, 9)
+	case int64(int8(v)) == v:
+		x.types, x.values = append(x.types, 1), append(x.values, byte(v))
+	case int64(int16(v)) == v:
+		x.types, x.values = append(x.types, 2), binary.BigEndian.AppendUint16(x.values, uint16(v))
+	case v<<40>>40 == v:
+		x.types, x.values = append(x.types, 3), append(x.values, byte(v>>16), byte(v>>8), byte(v))
+	case int64(int32(v)) == v:
+		x.types, x.values = append(x.types, 4), binary.BigEndian.AppendUint32(x.values, uint32(v))
+	case v<<16>>16 == v:
+		x.types = append(x.types, 5)
+		x.values = binary.BigEndian.AppendUint32(append(x.values, byte(v>>40), byte(v>>32)), uint32(v))
+	default:
+		x.types, x.values = append(x.types, 6), binary.BigEndian.AppendUint64(x.values, uint64(v))
+	}
 }
 
 // known is number, where negative is NULL.
@@ -84,34 +43,18 @@ func (x *rowWriter) known(v int64) {
 		x.number(v)
 		return
 	}
-	x.column++
-	sqlite3.Xsqlite3_bind_null(x.tls, x.insert, x.column)
+	x.types = append(x.types, 0)
 }
 
-// text binds a text that lies at an offset in the memory of the row.
-func (x *rowWriter) text(at, n int) {
-	x.column++
-	sqlite3.Xsqlite3_bind_text(x.tls, x.insert, x.column, x.memory+uintptr(at), int32(n), sqlite3.SQLITE_STATIC)
-}
-
-// texts copies the texts of a row to where SQLite can read them.
-func (x *rowWriter) texts(e *Stored) {
-	x.id = append(append(x.id[:0], e.Node...), ':')
-	x.id = strconv.AppendInt(x.id, e.Seq, 10)
-	if need := len(x.id) + len(e.Comm); need > x.size {
-		libc.Xfree(x.tls, x.memory)
-		x.size = 2*need + 256
-		x.memory = libc.Xmalloc(x.tls, libc.Tsize_t(x.size))
-	}
-	b := unsafe.Slice((*byte)(address(x.memory)), x.size)
-	copy(b[copy(b, x.id):], e.Comm)
+func (x *rowWriter) text(s []byte) {
+	x.types = appendNumber(x.types, uint64(13+2*len(s)))
+	x.values = append(x.values, s...)
 }
 
 // write adds a row, with the columns of eventColumns.
 func (x *rowWriter) write(e *Stored) error {
-	x.texts(e)
-	x.column = 0
-	x.text(0, len(x.id))
+	x.id = append(append(x.id[:0], e.Node...), ':')
+	x.text(strconv.AppendInt(x.id, e.Seq, 10))
 	x.number(e.Start)
 	x.number(int64(e.PID))
 	x.number(int64(e.TID))
@@ -123,12 +66,13 @@ func (x *rowWriter) write(e *Stored) error {
 	x.number(int64(e.Arg1()))
 	x.number(int64(e.Ret))
 	x.number(int64(e.Stack))
-	x.text(0, len(e.Node)) // the id begins with it
+	x.text(x.id[:len(e.Node)])
 	x.known(int64(e.Rank.Rank))
 	x.known(int64(e.Rank.Local))
 	x.known(int64(e.Rank.World))
 	x.number(int64(e.Cgroup))
-	x.text(len(x.id), len(e.Comm))
+	x.types = appendNumber(x.types, uint64(13+2*len(e.Comm)))
+	x.values = append(x.values, e.Comm...)
 	x.number(int64(e.Bytes))
 	x.number(int64(e.Handle))
 	x.number(int64(e.Dir))
@@ -140,17 +84,18 @@ func (x *rowWriter) write(e *Stored) error {
 	x.known(running)
 	x.known(e.Runnable)
 	x.known(e.Blocked)
-	rc := sqlite3.Xsqlite3_step(x.tls, x.insert)
-	if rc != sqlite3.SQLITE_DONE {
-		return x.failure(rc)
+	return x.end()
+}
+
+// end adds the row that was made of values, and begins the next.
+func (x *rowWriter) end() error {
+	// The head of a record has its own length, too.
+	head := len(x.types) + 1
+	if head > 127 {
+		head++
 	}
-	sqlite3.Xsqlite3_reset(x.tls, x.insert)
-	if x.pending++; x.pending < commitEvery {
-		return nil
-	}
-	x.pending = 0
-	if err := x.exec("COMMIT"); err != nil {
-		return err
-	}
-	return x.exec("BEGIN")
+	x.record = append(appendNumber(x.record[:0], uint64(head)), x.types...)
+	x.record = append(x.record, x.values...)
+	x.types, x.values = x.types[:0], x.values[:0]
+	return x.tree.add(x.record)
 }

@@ -70,6 +70,13 @@ func (p *page) picture(view, theme string, width, height int64) {
 	p.until("drawn", "new Promise(f => requestAnimationFrame(() => requestAnimationFrame(() => f(true))))")
 	p.settled()
 	must(call(p.ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: 1, Y: 1}))(p.t) // over nothing
+	p.snap(fmt.Sprintf("%s-%s-%d", view, theme, width))
+}
+
+// snap writes a picture of what the tab shows.
+func (p *page) snap(name string) {
+	p.t.Helper()
+	p.until("drawn", "new Promise(f => requestAnimationFrame(() => requestAnimationFrame(() => f(true))))")
 	var data []byte
 	for range 2 { // the first makes the browser paint what came into sight
 		var err error
@@ -77,7 +84,7 @@ func (p *page) picture(view, theme string, width, height int64) {
 			p.t.Fatal(err)
 		}
 	}
-	path := filepath.Join(*screens, fmt.Sprintf("%s-%s-%d.png", view, theme, width))
+	path := filepath.Join(*screens, name+".png")
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		p.t.Fatal(err)
 	}

@@ -69,70 +69,151 @@ func leftIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// Ctrl+C in the middle leaves the old file as it was, and no other.
-func TestExportInterrupted(t *testing.T) {
-	db := manyEvents(t, 2_000_000)
-	for _, format := range []string{"perfetto", "chrome", "sqlite"} {
-		t.Run(format, func(t *testing.T) {
-			dir := t.TempDir()
-			out := filepath.Join(dir, "out")
-			if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
+// started is an export that is in its middle: much of what it is to write is there.
+type started struct {
+	dir    string // with a file "out", which is old
+	cmd    *exec.Cmd
+	done   chan error
+	stderr bytes.Buffer
+}
+
+func startExport(t *testing.T, format, db string) *started {
+	t.Helper()
+	x := &started{dir: filepath.Join(t.TempDir(), "exports"), done: make(chan error, 1)}
+	if err := os.Mkdir(x.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(x.dir, "out")
+	if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	x.cmd = ingero(t, &x.stderr, "export", "--format", format, "-d", db, "-o", out)
+	if err := x.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { x.done <- x.cmd.Wait() }()
+	for grown := false; !grown; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-x.done:
+			t.Fatalf("it ended before its middle: %v, %s", err, &x.stderr)
+		default:
+		}
+		temp, _ := filepath.Glob(filepath.Join(x.dir, ".out.*.tmp"))
+		for _, name := range temp {
+			info, err := os.Stat(name)
+			grown = grown || err == nil && info.Size() > 2_000_000
+		}
+	}
+	return x
+}
+
+// kept checks that the old file is as it was.
+func (x *started) kept(t *testing.T) {
+	t.Helper()
+	if b, err := os.ReadFile(filepath.Join(x.dir, "out")); err != nil || string(b) != "old" {
+		t.Errorf("the old file is now %d bytes, %v", len(b), err)
+	}
+}
+
+var fileFormats = []string{"perfetto", "chrome", "sqlite"}
+
+// What ends an export in its middle leaves the old file as it was.
+func TestExportEnds(t *testing.T) {
+	db := manyEvents(t, 1_000_000)
+	for _, format := range fileFormats {
+		t.Run("Ctrl+C/"+format, func(t *testing.T) {
+			x := startExport(t, format, db)
+			if err := x.cmd.Process.Signal(os.Interrupt); err != nil {
 				t.Fatal(err)
 			}
-			var stderr bytes.Buffer
-			cmd := ingero(t, &stderr, "export", "--format", format, "-d", db, "-o", out)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
+			if err := <-x.done; err == nil || !strings.Contains(x.stderr.String(), "interrupted; nothing was written") {
+				t.Errorf("%v, %s", err, &x.stderr)
 			}
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
-			// In the middle is when the temporary file has grown.
-			for grown := false; !grown; time.Sleep(time.Millisecond) {
-				select {
-				case err := <-done:
-					t.Fatalf("it ended before it was interrupted: %v, %s", err, &stderr)
-				default:
-				}
-				temp, _ := filepath.Glob(filepath.Join(dir, ".out.*.tmp"))
-				for _, name := range temp {
-					info, err := os.Stat(name)
-					grown = grown || err == nil && info.Size() > 100_000
-				}
-			}
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-done; err == nil || !strings.Contains(stderr.String(), "interrupted; nothing was written") {
-				t.Errorf("%v, %s", err, &stderr)
-			}
-			if b, err := os.ReadFile(out); err != nil || string(b) != "old" {
-				t.Errorf("the old file is now %d bytes, %v", len(b), err)
-			}
-			if left := leftIn(t, dir); len(left) != 1 {
+			x.kept(t)
+			if left := leftIn(t, x.dir); len(left) != 1 {
 				t.Errorf("left behind: %q", left)
+			}
+		})
+		// Nobody can tidy up after that, but under its name is no half file, and the
+		// next export is not disturbed.
+		t.Run("kill -9/"+format, func(t *testing.T) {
+			x := startExport(t, format, db)
+			if err := x.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			<-x.done
+			x.kept(t)
+			out := filepath.Join(x.dir, "out")
+			if err := ingero(t, &x.stderr, "export", "--format", "folded", "--value", "time", "-d", db, "-o", out).Run(); err != nil {
+				t.Errorf("the next one: %v, %s", err, &x.stderr)
+			}
+			if b, err := os.ReadFile(out); err != nil || !strings.Contains(string(b), "cudaLaunchKernel") {
+				t.Errorf("the next one wrote %q, %v", b, err)
+			}
+		})
+		t.Run("the folder vanishes/"+format, func(t *testing.T) {
+			x := startExport(t, format, db)
+			if err := os.RemoveAll(x.dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-x.done; err == nil || !strings.Contains(x.stderr.String(), "export to "+filepath.Join(x.dir, "out")+": ") {
+				t.Errorf("%v, %s", err, &x.stderr)
+			}
+			if _, err := os.Stat(x.dir); !os.IsNotExist(err) {
+				t.Errorf("it made the folder again: %v", err)
 			}
 		})
 	}
 }
 
-// A disk that is full, for real: a file system of 8 MB.
-func TestExportDiskFull(t *testing.T) {
+// Into a file system that is read-only nothing is written, and it is said.
+func TestExportReadOnly(t *testing.T) {
+	dir := smallDisk(t, "size=8m")
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	db := manyEvents(t, 4096)
+	for _, format := range fileFormats {
+		var stderr bytes.Buffer
+		err := ingero(t, &stderr, "export", "--format", format, "-d", db, "-o", filepath.Join(dir, "out")).Run()
+		if err == nil || !strings.Contains(stderr.String(), "read-only file system") {
+			t.Errorf("%s: %v, %s", format, err, &stderr)
+		}
+	}
+}
+
+// smallDisk mounts a file system of its own.
+func smallDisk(t *testing.T, options string) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a small file system: sudo -E make test")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		t.Skipf("needs to mount a small file system: %v", err)
 	}
-	defer syscall.Unmount(dir, 0)
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	return dir
+}
+
+// A disk that is full, for real: a file system of 8 MB.
+func TestExportDiskFull(t *testing.T) {
+	dir := smallDisk(t, "size=8m")
+	out := filepath.Join(dir, "out")
+	if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	db := manyEvents(t, 200_000)
-	for _, format := range []string{"perfetto", "chrome", "sqlite"} {
+	for _, format := range fileFormats {
 		var stderr bytes.Buffer
-		err := ingero(t, &stderr, "export", "--format", format, "-d", db, "-o", filepath.Join(dir, "out")).Run()
+		err := ingero(t, &stderr, "export", "--format", format, "-d", db, "-o", out).Run()
 		if err == nil || !strings.Contains(stderr.String(), "the disk is full; give -o a path on another disk") {
 			t.Errorf("%s: %v, %s", format, err, &stderr)
 		}
-		if left := leftIn(t, dir); len(left) != 0 {
+		if b, err := os.ReadFile(out); err != nil || string(b) != "old" {
+			t.Errorf("%s: the old file is now %d bytes, %v", format, len(b), err)
+		}
+		if left := leftIn(t, dir); len(left) != 1 {
 			t.Errorf("%s left behind: %q", format, left)
 		}
 	}
