@@ -62,9 +62,38 @@ func (j *job) incidents() []*incident {
 		}
 	}
 	for _, x := range all {
+		x.trim()
 		j.weigh(x)
 	}
 	return all
+}
+
+// A second at the edge of an incident is noise, and no part of it, if the cause
+// took little in it and, unlike in the second in which a cause sets in, not
+// much in the next one either. Shares are of the average second.
+const (
+	littleAtEdge = 0.25
+	muchBeside   = 0.5
+)
+
+// trim cuts noise off both ends.
+func (x *incident) trim() {
+	lost := func(s *slot) float64 { return s.clock(s.lost[x.rule].ns) }
+	noise := func(edge, next *slot) bool {
+		mean := x.lost / float64(len(x.slots))
+		apart := edge.At - next.At
+		return lost(edge) < littleAtEdge*mean && (lost(next) < muchBeside*mean || max(apart, -apart) > max(edge.Span, next.Span, 1))
+	}
+	for n := len(x.slots); n > 2 && noise(x.slots[0], x.slots[1]); n-- {
+		x.lost -= lost(x.slots[0])
+		x.slots = x.slots[1:]
+	}
+	for n := len(x.slots); n > 2 && noise(x.slots[n-1], x.slots[n-2]); n-- {
+		x.lost -= lost(x.slots[n-1])
+		x.slots = x.slots[:n-1]
+	}
+	last := x.slots[len(x.slots)-1]
+	x.from, x.to = x.slots[0].At, last.At+max(last.Span, 1)
 }
 
 // weigh compares what causes took in an incident with what the job lacks: a
