@@ -42,7 +42,7 @@ enum capture_role {
 
 /* Which registers a call's probe captures: a row's event.Args. */
 struct call_spec {
-	u8 bytes, mul, shift, handle, out, kind, dir;
+	u8 bytes, mul, shift, type, handle, out, kind, dir;
 	u8 device, new_ctx, ctx;
 	u8 sampled; /* fast calls may be left out of the records */
 	u8 capture; /* an enum capture_role */

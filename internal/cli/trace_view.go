@@ -61,11 +61,14 @@ func targets(v pipeline.View, found []event.Process) string {
 // probesText says how many probes are attached where.
 func (t *tracer) probesText() []string {
 	c := t.found.probes()
-	return []string{
+	out := []string{
 		fmt.Sprintf("CUDA probes: %d attached", c[event.CUDA]+c[event.Graph]),
 		fmt.Sprintf("Driver probes: %d attached", c[event.Driver]),
-		fmt.Sprintf("Host probes: %d attached", t.probe.HostSites()),
 	}
+	if n := c[event.NCCL]; n > 0 {
+		out = append(out, fmt.Sprintf("NCCL probes: %d attached", n))
+	}
+	return append(out, fmt.Sprintf("Host probes: %d attached", t.probe.HostSites()))
 }
 
 // costText says what being watched costs the job.
@@ -170,7 +173,7 @@ func (s sheet) calls(v pipeline.View) []string {
 		title  string
 		source event.Source
 	}{
-		{"CUDA Runtime API", event.CUDA}, {"CUDA Driver API", event.Driver}, {"CUDA Graph", event.Graph},
+		{"CUDA Runtime API", event.CUDA}, {"CUDA Driver API", event.Driver}, {"CUDA Graph", event.Graph}, {"NCCL", event.NCCL},
 	} {
 		out = append(out, s.callsOf(section.title, section.source, v)...)
 	}

@@ -9,10 +9,11 @@ type Lib uint8
 const (
 	CUDART Lib = iota // libcudart, or an executable that contains it
 	LIBCUDA
+	LIBNCCL
 )
 
 // String returns the library's base name.
-func (l Lib) String() string { return [...]string{"libcudart", "libcuda"}[l] }
+func (l Lib) String() string { return [...]string{"libcudart", "libcuda", "libnccl"}[l] }
 
 // Args says which arguments the probe captures. Indices are 1-based, 0 is
 // none; 1 to 6 are registers.
@@ -20,6 +21,7 @@ type Args struct {
 	Bytes  uint8     // holds a size
 	Mul    uint8     // a second factor of the size (rows of a 2-D copy)
 	Shift  uint8     // log2 of the element size
+	Type   uint8     // holds an ncclDataType_t, which says the element size
 	Handle uint8     // function, pointer, stream, graph or event
 	Out    uint8     // points to where the call stores the handle it made
 	Kind   uint8     // holds a cudaMemcpyKind
@@ -59,7 +61,7 @@ func (c Call) Exports() []string {
 
 // Calls is the table of traced functions. The index of a row is the cookie
 // of its probes and is not stored; ID is stored. See docs/adding.md.
-var Calls = slices.Concat(runtimeCalls, driverCalls, graphCalls)
+var Calls = slices.Concat(runtimeCalls, driverCalls, graphCalls, ncclCalls)
 
 // MaxCalls bounds the tables of calls and kernel events together: the kernel
 // side sizes its arrays by it.

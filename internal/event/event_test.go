@@ -43,7 +43,7 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s and %s both mean %s", c.Name, was, s)
 			}
 			symbols[s] = c.Name
-			if want := map[Lib]string{CUDART: "cuda", LIBCUDA: "cu"}[c.Lib]; !strings.HasPrefix(strings.TrimPrefix(s, "__"), want) {
+			if want := map[Lib]string{CUDART: "cuda", LIBCUDA: "cu", LIBNCCL: "nccl"}[c.Lib]; !strings.HasPrefix(strings.TrimPrefix(s, "__"), want) {
 				t.Errorf("%s: %s does not begin with %s", c.Name, s, want)
 			}
 		}
@@ -51,7 +51,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s has no class", c.Name)
 		}
 		a := c.Args
-		for _, arg := range []uint8{a.Bytes, a.Mul, a.Handle, a.Out, a.Kind, a.Device, a.NewCtx, a.Ctx} {
+		for _, arg := range []uint8{a.Bytes, a.Mul, a.Type, a.Handle, a.Out, a.Kind, a.Device, a.NewCtx, a.Ctx} {
 			if arg > 6 {
 				t.Errorf("%s: argument %d is not in a register", c.Name, arg)
 			}

@@ -51,6 +51,7 @@ type bpfCallSpec struct {
 	Bytes   uint8
 	Mul     uint8
 	Shift   uint8
+	Type    uint8
 	Handle  uint8
 	Out     uint8
 	Kind    uint8
@@ -495,6 +496,7 @@ const (
 	bpfVarStacksLost          = "stacks_lost"
 	bpfVarSwitchTellsState    = "switch_tells_state"
 	bpfVarTaking              = "taking"
+	bpfVarTypeShifts          = "type_shifts"
 	bpfVarUnusedCallRecord    = "unused_call_record"
 	bpfVarUnusedCaptureRole   = "unused_capture_role"
 	bpfVarUnusedEmit          = "unused_emit"
@@ -645,6 +647,7 @@ type bpfVariableSpecs struct {
 	StacksLost          *ebpf.VariableSpec `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.VariableSpec `ebpf:"switch_tells_state"`
 	Taking              *ebpf.VariableSpec `ebpf:"taking"`
+	TypeShifts          *ebpf.VariableSpec `ebpf:"type_shifts"`
 	UnusedCallRecord    *ebpf.VariableSpec `ebpf:"unused_call_record"`
 	UnusedCaptureRole   *ebpf.VariableSpec `ebpf:"unused_capture_role"`
 	UnusedEmit          *ebpf.VariableSpec `ebpf:"unused_emit"`
@@ -779,6 +782,7 @@ type bpfVariables struct {
 	StacksLost          *ebpf.Variable `ebpf:"stacks_lost"`
 	SwitchTellsState    *ebpf.Variable `ebpf:"switch_tells_state"`
 	Taking              *ebpf.Variable `ebpf:"taking"`
+	TypeShifts          *ebpf.Variable `ebpf:"type_shifts"`
 	UnusedCallRecord    *ebpf.Variable `ebpf:"unused_call_record"`
 	UnusedCaptureRole   *ebpf.Variable `ebpf:"unused_capture_role"`
 	UnusedEmit          *ebpf.Variable `ebpf:"unused_emit"`

@@ -167,7 +167,7 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 	for i, c := range cfg.Calls {
 		a := c.Args
 		rows[i] = bpfCallSpec{
-			Bytes: a.Bytes, Mul: a.Mul, Shift: a.Shift, Handle: a.Handle, Out: a.Out, Kind: a.Kind,
+			Bytes: a.Bytes, Mul: a.Mul, Shift: a.Shift, Type: a.Type, Handle: a.Handle, Out: a.Out, Kind: a.Kind,
 			Dir: uint8(a.Dir), Device: a.Device, NewCtx: a.NewCtx, Ctx: a.Ctx,
 			Capture: uint8(captureRole(c)),
 		}
@@ -197,6 +197,7 @@ func configure(spec *ebpf.CollectionSpec, kernel kernelTypes, cfg Config) error 
 	spec.Maps["runqueues"].MaxEntries = uint32(cpus)
 	for name, value := range map[string]any{
 		"specs":         rows,
+		"type_shifts":   uint32(event.TypeShifts),
 		"bucket_bounds": stats.Bounds,
 		"bucket_guess":  stats.Guess,
 		"enrolling":     uint32(mode),

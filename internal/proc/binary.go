@@ -32,6 +32,7 @@ type Binary struct {
 var (
 	runtimeName = regexp.MustCompile(`^libcudart([-.].*)?\.so(\.|$)`) // wheels rename it libcudart-<hash>.so.11.0
 	driverName  = regexp.MustCompile(`^libcuda(-[0-9a-f]+)?\.so(\.|$)`)
+	ncclName    = regexp.MustCompile(`^libnccl([-.].*)?\.so(\.|$)`)
 	buildName   = regexp.MustCompile(`\.so\.([0-9][0-9.]*)$`)
 )
 
@@ -125,6 +126,9 @@ func (i *image) holds(path string) ([]event.Lib, error) {
 	if isDriver(path) {
 		ask = append(ask, event.LIBCUDA)
 	}
+	if ncclName.MatchString(filepath.Base(path)) {
+		ask = append(ask, event.LIBNCCL)
+	}
 	var libs []event.Lib
 	for _, lib := range ask {
 		found, err := i.functions(traced()[lib], lib == event.CUDART)
@@ -193,7 +197,7 @@ func OpenBinary(path string) (Binary, error) {
 		return fail(fmt.Errorf("built for %v %v, not for this machine", img.f.Class, img.f.Machine))
 	}
 	var libs []event.Lib
-	for _, lib := range []event.Lib{event.CUDART, event.LIBCUDA} {
+	for _, lib := range []event.Lib{event.CUDART, event.LIBCUDA, event.LIBNCCL} {
 		found, err := img.functions(traced()[lib], true)
 		if err != nil {
 			return fail(err)

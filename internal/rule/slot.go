@@ -7,7 +7,7 @@ import (
 	"ingero/internal/stats"
 )
 
-const classes = int(event.Capturing) + 1
+const classes = int(event.Collective) + 1
 
 // between is the place outside of all traced calls and captures; the other
 // places are the class of the outermost call, or Capturing.

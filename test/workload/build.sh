@@ -56,16 +56,18 @@ compile() {
 
 extra= compile driver count.c driver/*.c
 extra=$runtime compile runtime count.c runtime/*.c
+extra=$runtime compile nccl count.c nccl/*.c
 extra= compile linked workload/*.c
 extra=-DSIM_LATE compile late workload/*.c
 
 $cc -shared $ldflags -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" "$obj"/driver/*.o
 $cc -shared $ldflags -Wl,-soname,libcudart.so.12 -o "$out/libcudart.so.12" "$obj"/runtime/*.o
+$cc -shared $ldflags -Wl,-soname,libnccl.so.2 -o "$out/libnccl.so.2" "$obj"/nccl/*.o -L"$out" -l:libcudart.so.12
 $cc -pie $ldflags -o "$out/workload" $start "$obj"/linked/*.o -L"$out" -l:libcudart.so.12
 $cc -pie $ldflags -o "$out/workload-late" $start "$obj"/late/*.o
 $cc -pie $ldflags -o "$out/workload-static" $start "$obj"/linked/*.o "$obj"/runtime/*.o
 
 cd "$out"
-$strip --strip-unneeded -R .comment libcuda.so.1 libcudart.so.12 workload workload-late
+$strip --strip-unneeded -R .comment libcuda.so.1 libcudart.so.12 libnccl.so.2 workload workload-late
 $strip --strip-debug -R .comment workload-static # its runtime is found in .symtab only
-chmod 755 libcuda.so.1 libcudart.so.12 workload workload-late workload-static
+chmod 755 libcuda.so.1 libcudart.so.12 libnccl.so.2 workload workload-late workload-static

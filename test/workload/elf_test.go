@@ -59,6 +59,7 @@ func TestExportsWholeTable(t *testing.T) {
 	driver := functions(t, openELF(t, "libcuda.so.1").DynamicSymbols, "cu")
 	runtime := functions(t, openELF(t, "libcudart.so.12").DynamicSymbols, "cuda")
 	static := functions(t, openELF(t, "workload-static").Symbols, "cuda")
+	collectives := functions(t, openELF(t, "libnccl.so.2").DynamicSymbols, "nccl")
 	var want []string
 	for _, c := range event.Calls {
 		want = append(want, c.Exports()[0])
@@ -73,6 +74,10 @@ func TestExportsWholeTable(t *testing.T) {
 			}
 			if _, ok := runtime[s]; !ok {
 				t.Errorf("libcudart.so.12 does not export %s", s)
+			}
+		} else if strings.HasPrefix(s, "nccl") {
+			if _, ok := collectives[s]; !ok {
+				t.Errorf("libnccl.so.2 does not export %s", s)
 			}
 		} else if _, ok := driver[s]; !ok {
 			t.Errorf("libcuda.so.1 does not export %s", s)
@@ -223,7 +228,7 @@ func TestPrebuiltIsFresh(t *testing.T) {
 			t.Errorf("%s differs from its sources: run test/workload/build.sh and commit the result", e.Name())
 		}
 	}
-	if len(built) != 5 {
-		t.Errorf("build.sh made %d files, want 5", len(built))
+	if len(built) != 6 {
+		t.Errorf("build.sh made %d files, want 6", len(built))
 	}
 }

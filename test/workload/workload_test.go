@@ -273,7 +273,7 @@ func TestUnpackReplacesRunningProgram(t *testing.T) {
 			t.Errorf("%s: mode %v, %d bytes", e.Name(), info.Mode(), info.Size())
 		}
 	}
-	if len(entries) != 6 {
-		t.Errorf("unpacked %d files, want 6", len(entries))
+	if len(entries) != 7 {
+		t.Errorf("unpacked %d files, want 7", len(entries))
 	}
 }

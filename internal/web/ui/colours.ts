@@ -21,9 +21,6 @@ export const states: Record<string, string> = {
 /** States from best to worst to have, as bars stack them. */
 export const stateOrder = ["running", "gpu", "lock", "pipe", "child", "disk", "network", "fault", "reclaim", "runnable", "stopped", "other", "sleep"];
 
-/** What a call does, by its class. */
-export const classOrder = ["launch", "copy", "sync", "alloc", "free", "capture", "prepare", "load", "device", "gap"];
-
 /** A colour of the style sheet as it is now. */
 export function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim() || "#888";
