@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,10 @@ func (w *walked) callers() []uint64 { return w.stack.IPs[1:] }
 var walkConfig = Config{Everyone: true, Emit: EmitAll, RingBytes: 64 << 20, Stacks: StacksOfAll}
 
 // walked returns the stacks of all calls, and how many had each. It detaches.
-func (s *session) walked() map[walked]int {
+func (s *session) walked() map[walked]int { return s.walkedAfter(0) }
+
+// walkedAfter leaves out the first share of all calls.
+func (s *session) walkedAfter(share float64) map[walked]int {
 	s.t.Helper()
 	s.finish()
 	stacks := map[uint64]*event.RawStack{}
@@ -148,7 +152,8 @@ func (s *session) walked() map[walked]int {
 		calls[c.ID] = c.Exports()[0]
 	}
 	seen := map[walked]int{}
-	for _, e := range s.events {
+	slices.SortStableFunc(s.events, func(a, b event.Event) int { return cmp.Compare(a.Start, b.Start) })
+	for _, e := range s.events[int(share*float64(len(s.events))):] {
 		if stacks[e.Stack] == nil {
 			s.t.Fatalf("%v has no stack", e.Op)
 		}

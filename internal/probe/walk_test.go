@@ -122,9 +122,10 @@ func TestWalkAfterDlopen(t *testing.T) {
 	defer m.Close()
 	d.next()
 	d.expect("done")
-	good, bad := d.score(readSymbols(t, d.pid), s.walked())
-	t.Logf("%d stacks right, %d wrong; %+v", good, bad, m.Stats())
-	if bad*2 > good { // at full speed, what is called before the tables are there depends on who else wants a CPU
+	// How many calls come before the tables are there depends on who else wants a CPU.
+	good, bad := d.score(readSymbols(t, d.pid), s.walkedAfter(0.75))
+	t.Logf("%d stacks right, %d wrong in the last quarter; %+v", good, bad, m.Stats())
+	if bad*50 > good {
 		t.Errorf("%d stacks right, %d wrong", good, bad)
 	}
 	if n := m.Stats().Looks; n > 20 {
