@@ -148,10 +148,23 @@ func playScenario(ctx context.Context, env *Env, d demo.Scenario, o replayOption
 	if p.shows() {
 		fmt.Fprintf(env.Stdout, "\n  %s: %s\n\n", d.Name, d.Title)
 	}
-	if err := errors.Join(p.play(ctx), p.w.Close()); err != nil {
+	e, err = p.end(ctx, p.play(ctx))
+	return e, errors.Join(err, p.w.Close())
+}
+
+// end explains what was played, and keeps what was found, as a trace does.
+func (p *replay) end(ctx context.Context, err error) (*query.Explanation, error) {
+	if err != nil {
 		return nil, err
 	}
-	return p.look(context.WithoutCancel(ctx)) // also when the time was up
+	e, err := p.look(context.WithoutCancel(ctx)) // also when the time was up
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range e.Chains {
+		p.w.Chain(storedChain(c))
+	}
+	return e, nil
 }
 
 func (p *replay) shows() bool { return !p.o.json && !p.o.quiet }
