@@ -77,6 +77,7 @@ type liveDemo struct {
 	gpu     bool // the device is real
 	dir     string
 	lasts   time.Duration
+	began   time.Time
 	truth   bytes.Buffer
 	counted map[string]uint64
 	failed  chan error // what became of the cause
@@ -89,10 +90,13 @@ func runLiveDemo(ctx context.Context, env *Env, o traceOptions, name string, gpu
 	if err := workload.Supported(); err != nil {
 		return "", err
 	}
+	if !hasTraceCapabilities() {
+		return "", fmt.Errorf("real probes need root: run 'sudo ingero demo %s'", strings.TrimSpace(map[bool]string{true: "--gpu ", false: "--live "}[gpu]+name))
+	}
 	if gpu && len(sysinfo.Describe(ctx).GPUs) == 0 {
 		return "", errors.New("find a GPU: this machine has none that its driver knows of; 'ingero demo --live' needs none")
 	}
-	d := &liveDemo{env: env, o: o, gpu: gpu, counted: map[string]uint64{}, failed: make(chan error, 1)}
+	d := &liveDemo{env: env, o: o, gpu: gpu, began: time.Now(), counted: map[string]uint64{}, failed: make(chan error, 1)}
 	if d.lasts, err = optionalDuration("--duration", o.duration); err != nil {
 		return "", err
 	}
@@ -319,7 +323,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // explain says what explain would.
 func (d *liveDemo) explain() error {
-	e, err := explainRecent(context.Background(), d.o.db) // also after Ctrl+C
+	e, err := explainRecent(context.Background(), d.o.db, d.began) // also after Ctrl+C
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
@@ -56,6 +58,19 @@ func chooseScenarios(names []string) ([]demo.Scenario, error) {
 
 // runReplay shows scenarios one after another.
 func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) error {
+	// Whoever stops reading (| head) ends the demo, which tidies up.
+	gone := make(chan os.Signal, 1)
+	signal.Notify(gone, syscall.SIGPIPE)
+	defer signal.Stop(gone)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-gone:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
 	chosen, err := chooseScenarios(names)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func runExplain(ctx context.Context, env *Env, o explainOptions) error {
 	if o.json {
 		return printJSON(env.Stdout, e)
 	}
-	if len(e.Processes)+len(e.Chains) == 0 {
+	if len(e.Processes)+len(e.Chains) == 0 && !o.chains {
 		hint, err := whereDataIs(ctx, r)
 		if err != nil {
 			return err

@@ -189,7 +189,7 @@ func symptomText(c *query.Chain) string {
 	switch {
 	case s.BaselineP99 != nil && *s.BaselineP99 > 0 && s.P99 >= *s.BaselineP99+*s.BaselineP99/5:
 		text += fmt.Sprintf(" (normally %s)", query.ShortDuration(int64(*s.BaselineP99)))
-	case s.P50 > 0 && s.Count > 1:
+	case s.P50 > 0 && s.Count > 1 && 5*s.P99 >= 6*s.P50:
 		text += fmt.Sprintf(" (%.1fx p50)", float64(s.P99)/float64(s.P50))
 	}
 	return text

@@ -137,24 +137,21 @@ func (d *demoTool) live(ctx context.Context, p demoParams) (a *demoAnswer, err e
 	inner := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: d.env.Getenv}
 	var o traceOptions
 	o.db, o.duration, o.stack, o.samples = db, fmt.Sprintf("%ds", p.Seconds), true, true
+	began := time.Now()
 	counted, err := runLiveDemo(ctx, inner, o, p.Scenario, false)
 	if err != nil {
 		return nil, fmt.Errorf("run the demo: %w", err)
 	}
 	a = &demoAnswer{Scenario: cmp.Or(p.Scenario, "live"), Note: liveNote, Counted: counted}
-	a.Explanation, err = explainRecent(ctx, db)
+	a.Explanation, err = explainRecent(ctx, db, began)
 	return a, err
 }
 
-// explainRecent explains what a database holds of the last minutes.
-func explainRecent(ctx context.Context, path string) (*query.Explanation, error) {
+// explainRecent explains what a database holds from a time on.
+func explainRecent(ctx context.Context, path string, from time.Time) (*query.Explanation, error) {
 	r, err := store.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	from, to, _, err := query.DefaultWindow(ctx, r, time.Now(), 5*time.Minute)
-	if err != nil {
-		return nil, err
-	}
-	return query.Explain(ctx, r, query.ExplainParams{Filter: store.Filter{From: from, To: to}})
+	return query.Explain(ctx, r, query.ExplainParams{Filter: store.Filter{From: from.UnixNano(), To: time.Now().UnixNano()}})
 }

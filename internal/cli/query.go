@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ type queryOptions struct {
 	timeout    string
 	sql        string
 }
+
+// oneWord is what a question is called; SQL has more words.
+var oneWord = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 func queryCommand(env *Env) *cobra.Command {
 	var o queryOptions
@@ -57,6 +61,9 @@ earlier. SQL is read-only; the table "events" holds the recorded events,
 					if cmd.Flags().Changed(name) {
 						return usagef("--%s does not go with SQL; use WHERE", name)
 					}
+				}
+				if oneWord.MatchString(args[0]) {
+					return usagef("no question %q: 'ingero query --help' lists them; anything else is SQL, such as \"SELECT * FROM events\"", args[0])
 				}
 				o.sql = args[0]
 				return runSQL(cmd.Context(), env, o)

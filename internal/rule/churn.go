@@ -29,6 +29,7 @@ func chargeAlloc(j *job, s *slot) []charge {
 }
 
 func tellAlloc(j *job, f *Finding) {
+	f.Symptom = j.worstOp(f, event.Alloc)
 	var calls uint64
 	for _, s := range f.slots {
 		calls += s.count(event.Alloc) + s.count(event.Free)

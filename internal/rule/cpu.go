@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"strings"
 
 	"ingero/internal/event"
 	"ingero/internal/stats"
@@ -106,14 +107,39 @@ func tellContention(j *job, f *Finding) {
 	if c.Container != "" && c.Container != f.Process.Container {
 		f.Kind = "noisy_neighbor"
 	}
-	f.Summary = fmt.Sprintf("%s ran where %s wanted to: %s lost", c.name(), f.Process.Comm, f.lost())
+	names, pids := f.worst()
+	f.Summary = fmt.Sprintf("%s ran where %s wanted to: %s lost", names, f.Process.Comm, f.lost())
+	thief, it := "the thief", "it"
+	if len(pids) > 1 {
+		thief, it = "the thieves", "them"
+	}
 	f.Fixes = []Fix{
-		{Text: "Let the thief give way", Command: fmt.Sprintf("renice -n 19 -p %d", c.PID)},
-		{Text: "Or keep it off the CPUs of the job (list them with taskset -cp " + fmt.Sprint(f.Process.PID) + ")", Command: fmt.Sprintf("taskset -cp CPUS %d", c.PID)},
+		{Text: "Let " + thief + " give way", Command: "renice -n 19 -p " + strings.Join(pids, " ")},
+		{Text: "Or keep " + it + " off the CPUs of the job (list them with taskset -cp " + fmt.Sprint(f.Process.PID) + ")", Command: "for p in " + strings.Join(pids, " ") + "; do taskset -cp CPUS $p; done"},
+	}
+	if len(pids) == 1 {
+		f.Fixes[1].Command = "taskset -cp CPUS " + pids[0]
 	}
 	if f.Kind == "noisy_neighbor" {
 		f.Fixes = append(f.Fixes, Fix{Text: "Or give the job's container CPUs of its own (Kubernetes: static CPU manager policy, guaranteed pod)"})
 	}
+}
+
+// worst names the culprits that took most of the lost time: those who took at
+// least a third of what the first of them did, three at most.
+func (f *Finding) worst() (names string, pids []string) {
+	var all []string
+	for i, c := range f.Culprits {
+		if i == 3 || 3*c.NS < f.Culprits[0].NS {
+			break
+		}
+		all = append(all, c.name())
+		pids = append(pids, fmt.Sprint(c.PID))
+	}
+	if n := len(all); n > 1 {
+		return strings.Join(all[:n-1], ", ") + " and " + all[n-1], pids
+	}
+	return all[0], pids
 }
 
 func tellOwn(j *job, f *Finding) {

@@ -262,19 +262,31 @@ func (r *Reader) Coverage(ctx context.Context, f Filter) (*Coverage, error) {
 		return nil, err
 	}
 	c := &Coverage{}
+	var cost, length float64 // of the sessions that have watched a call
 	for _, s := range sessions {
 		if s.Started >= f.end() || (s.Stopped != 0 && s.Stopped <= f.From) {
 			continue
 		}
 		c.Lost += s.Lost
 		c.Gaps = union(c.Gaps, s.Gaps)
-		if s.Overhead != nil {
+		if s.Overhead != nil && *s.Overhead > 0 {
+			end := f.end()
+			if s.Stopped != 0 {
+				end = min(end, s.Stopped)
+			}
+			n := max(float64(end)-float64(max(s.Started, f.From)), 1)
+			cost, length = cost+*s.Overhead*n, length+n
+		} else if c.Overhead == nil {
 			c.Overhead = s.Overhead
 		}
 		if s.Killed {
 			c.Gaps = append(c.Gaps, fmt.Sprintf("the agent was killed at about %s; up to a second before that is missing",
 				time.Unix(0, s.Stopped).UTC().Format(time.RFC3339)))
 		}
+	}
+	if length > 0 {
+		share := cost / length
+		c.Overhead = &share
 	}
 	if r.kind == kindRecording {
 		c.Gaps = append(c.Gaps, "recorded by an older ingero: losses are not known, percentiles and errors are of stored events only")
