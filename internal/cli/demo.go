@@ -11,11 +11,37 @@ import (
 	"ingero/internal/demo"
 )
 
+// demoOptions is the command line of demo.
+type demoOptions struct {
+	traceOptions // of a job that is traced for real
+	live         bool
+	gpu          bool
+	noGPU        bool
+	replay       replayOptions
+}
+
+// conflict finds options that exclude each other.
+func (o demoOptions) conflict(given func(flag string) bool) error {
+	switch {
+	case o.live && o.gpu:
+		return usagef("--live and --gpu exclude each other: the device is simulated or real")
+	case o.noGPU && o.gpu:
+		return usagef("--gpu and --no-gpu exclude each other")
+	case o.noGPU && o.live:
+		return usagef("--live and --no-gpu exclude each other; neither needs a GPU")
+	case (o.live || o.gpu) && given("speed"):
+		return usagef("--speed does not go with --live or --gpu")
+	}
+	for _, flag := range []string{"verbose", "plain", "debug"} {
+		if !o.live && !o.gpu && given(flag) {
+			return usagef("--%s goes with --live and --gpu only", flag)
+		}
+	}
+	return nil
+}
+
 func demoCommand(env *Env) *cobra.Command {
-	var live, gpu bool
-	var o traceOptions
-	var replay replayOptions
-	var noGPU bool
+	var o demoOptions
 	var names []string
 	for _, s := range demo.Scenarios {
 		line := fmt.Sprintf("  %-18s %s", s.Name, s.Title)
@@ -47,33 +73,21 @@ where to keep one.`,
   sudo ingero demo --live incident
   sudo ingero demo --gpu gpu-steal`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !live && !gpu {
-				for _, name := range []string{"verbose", "plain", "debug"} {
-					if cmd.Flags().Changed(name) {
-						return usagef("--%s goes with --live and --gpu only", name)
-					}
-				}
-				replay.duration, replay.db, replay.json = o.duration, o.db, o.json
-				return runReplay(cmd.Context(), env, replay, args)
+			if err := o.conflict(cmd.Flags().Changed); err != nil {
+				return err
 			}
-			switch {
-			case live && gpu:
-				return usagef("--live and --gpu exclude each other: the device is simulated or real")
-			case noGPU && gpu:
-				return usagef("--gpu and --no-gpu exclude each other")
-			case noGPU:
-				return usagef("--live and --no-gpu exclude each other; neither needs a GPU")
-			case cmd.Flags().Changed("speed"):
-				return usagef("--speed does not go with --live or --gpu")
+			if o.live || o.gpu {
+				return runLive(cmd.Context(), env, o.traceOptions, args, o.gpu)
 			}
-			return runLive(cmd.Context(), env, o, args, gpu)
+			o.replay.duration, o.replay.db, o.replay.json = o.duration, o.db, o.json
+			return runReplay(cmd.Context(), env, o.replay, args)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&live, "live", false, "run the simulated job and trace it")
-	f.BoolVar(&gpu, "gpu", false, "run the job on the GPU of this machine and trace it")
-	f.BoolVar(&noGPU, "no-gpu", false, "scenarios from text (this is the default)")
-	f.Float64Var(&replay.speed, "speed", 5, "seconds of a scenario to show in one; 0: all at once")
+	f.BoolVar(&o.live, "live", false, "run the simulated job and trace it")
+	f.BoolVar(&o.gpu, "gpu", false, "run the job on the GPU of this machine and trace it")
+	f.BoolVar(&o.noGPU, "no-gpu", false, "scenarios from text (this is the default)")
+	f.Float64Var(&o.replay.speed, "speed", 5, "seconds of a scenario to show in one; 0: all at once")
 	f.StringVar(&o.duration, "duration", "", "stop after this time (--live, --gpu: 10s, with a scenario 20s)")
 	f.StringVarP(&o.db, "db", "d", "", "keep the recording here")
 	f.BoolVar(&o.json, "json", false, "print one JSON object for each scenario; with --live and --gpu for each recorded call")

@@ -59,18 +59,8 @@ func chooseScenarios(names []string) ([]demo.Scenario, error) {
 // runReplay shows scenarios one after another.
 func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) error {
 	// Whoever stops reading (| head) ends the demo, which tidies up.
-	gone := make(chan os.Signal, 1)
-	signal.Notify(gone, syscall.SIGPIPE)
-	defer signal.Stop(gone)
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
 	defer stop()
-	go func() {
-		select {
-		case <-gone:
-			stop()
-		case <-ctx.Done():
-		}
-	}()
 	chosen, err := chooseScenarios(names)
 	if err != nil {
 		return err
@@ -98,7 +88,9 @@ func runReplay(ctx context.Context, env *Env, o replayOptions, names []string) e
 		if err != nil {
 			return err
 		}
-		if err := showScenario(env, s, o, e); err != nil {
+		if err := showScenario(env, s, o, e); errors.Is(err, syscall.EPIPE) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

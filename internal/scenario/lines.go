@@ -20,10 +20,7 @@ var lines = map[string]func(p *parser, at int64, w *words){
 	"waker":  (*parser).waker,
 	"event":  (*parser).event,
 	"system": (*parser).system,
-	"throttle": func(p *parser, at int64, w *words) {
-		p.s.GPU = append(p.s.GPU, event.GPUSample{Time: at * 1e9, SMClock: -1, Throttle: w.next()})
-	},
-	"gpu": (*parser).gpu,
+	"gpu":    (*parser).gpu,
 }
 
 // longest is how long an interval of the ledger is at most.

@@ -15,7 +15,6 @@
 //	waker TID STATE PID/TID COMM TIME in COUNT
 //	event OP TID TIME at OFFSET [runnable TIME] [blocked TIME] [bytes N] [stack NAME]
 //	system cpu PERCENT mem PERCENT load N [swap MIB] [free MIB]
-//	throttle REASON
 //	gpu INDEX [clock MHZ] [throttle REASON] [process PID NAME …]
 //
 // and speaks of the process, and of the second or all the seconds, named last.
