@@ -16,7 +16,7 @@ import (
 // used it, and from what the driver says of its clock.
 
 func tellDevice(j *job, f *Finding) {
-	samples := j.samples(f)
+	samples := j.samples()
 	reasons, slower := throttle(samples, f)
 	if reasons != "" && slower >= mostOf*j.stretch(f) {
 		f.Kind = "gpu_throttled"
@@ -53,7 +53,7 @@ const mostOf = 0.5
 
 // samples returns what the driver said of the devices that the job uses, or
 // of all where it did not say who uses which.
-func (j *job) samples(f *Finding) []event.GPUSample {
+func (j *job) samples() []event.GPUSample {
 	mine := map[int]bool{}
 	for _, g := range j.window.GPU {
 		if usedBy(g, j.PID) {
@@ -73,13 +73,11 @@ func usedBy(g event.GPUSample, pid uint32) bool {
 func throttle(samples []event.GPUSample, f *Finding) (reasons string, slower float64) {
 	during, before := map[string]int{}, map[string]bool{}
 	good := seconds(f.good)
-	n := 0
 	var now, usual []float64
 	for _, g := range samples {
 		at := g.Time / 1e9
 		switch {
 		case at >= f.Start.Unix() && at < f.End.Unix():
-			n++
 			now = append(now, g.SMClock)
 			for _, r := range reasonsOf(g) {
 				during[r]++
@@ -95,7 +93,7 @@ func throttle(samples []event.GPUSample, f *Finding) (reasons string, slower flo
 	}
 	var out []string
 	for _, r := range sortedKeys(during) {
-		if !before[r] && 2*during[r] >= n {
+		if !before[r] && 2*during[r] >= len(now) {
 			out = append(out, r)
 		}
 	}
@@ -171,10 +169,7 @@ func reasonsOf(g event.GPUSample) []string {
 // sharers are the other processes that kept a device busy during a finding
 // much more than in the good seconds.
 func (j *job) sharers(f *Finding) []Culprit {
-	during, normal := seconds(f.slots), map[int64]bool{}
-	for _, s := range f.good {
-		normal[s.At] = true
-	}
+	during, normal := seconds(f.slots), seconds(f.good)
 	var out []Culprit
 	for _, o := range j.window.jobs {
 		if o.PID == j.PID || (o.Rank.World > 1 && o.Rank.World == j.Rank.World) {
