@@ -63,7 +63,7 @@ func TestMistakes(t *testing.T) {
 		"stack s main":                                   "is not SYMBOL (FILE)",
 		"stack s [Python] x in y()":                      "is not [Python]",
 		"process 1 python3 parent":                       "it ends too early",
-		"second 1\ngpu 0 throttle":                             "it ends too early",
+		"second 1\ngpu 0 throttle":                       "it ends too early",
 		"second 1\nsystem heat 5":                        "no heat",
 	} {
 		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {

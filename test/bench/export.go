@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,13 +42,19 @@ func (b *bench) export(int) error {
 		}
 		cmd := exec.Command(b.bin, args...)
 		begin := time.Now()
-		if out, err := cmd.CombinedOutput(); err != nil {
+		out, err := cmd.CombinedOutput()
+		if err != nil {
 			return fmt.Errorf("export as %s: %w\n%s", format, err, out)
 		}
 		took := time.Since(begin).Seconds()
 		used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 		if !ok {
 			return errors.New("no resource usage on this system")
+		}
+		if format == "sqlite" { // whole seconds of it, so not just a tenth
+			if _, err := fmt.Sscanf(strings.ReplaceAll(string(out), ",", ""), " Exported %d events", &events); err != nil {
+				return fmt.Errorf("read %q: %w", out, err)
+			}
 		}
 		cpu := (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 		fmt.Printf("%-12s %12d %10.1f %12.0f %12.1f %14.0f %12.0f\n", format, events, took, float64(events)/took, cpu, float64(events)/cpu, float64(used.Maxrss)/1024)
